@@ -44,9 +44,7 @@ class Category:
         """The rows given by an index array or mask, without the levels that no longer occur."""
         codes = self.codes[rows]
         used, compact = np.unique(codes, return_inverse=True)
-        return Category(
-            compact.astype(np.int32), tuple(self.levels[int(code)] for code in used)
-        )
+        return Category(compact.astype(np.int32), tuple(self.levels[int(code)] for code in used))
 
     @classmethod
     def of(cls, values: Sequence[str] | NDArray[np.object_]) -> Category:
@@ -97,10 +95,11 @@ class DataSet:
             code = code * len(part.levels) + part.codes
         used, inverse = np.unique(code, return_inverse=True)
         labels = []
-        for value in used.tolist():
+        for combination in used.tolist():
             label: list[str] = []
+            rest = combination
             for part in reversed(parts):
-                value, digit = divmod(value, len(part.levels))
+                rest, digit = divmod(rest, len(part.levels))
                 label.append(part.levels[digit])
             labels.append("/".join(reversed(label)))
         order = np.argsort(np.array(labels, dtype=object))
@@ -127,7 +126,9 @@ class DataSet:
             column, names = self.category(name), list(values)
             for value in names:
                 if value not in column.levels:
-                    raise DataError(f"no rows with {name} {value!r}; {nearest(value, column.levels)}")
+                    raise DataError(
+                        f"no rows with {name} {value!r}; {nearest(value, column.levels)}"
+                    )
             keep &= column.is_in(names)
         return self.take(keep)
 
@@ -140,7 +141,7 @@ class DataSet:
     def newest_versions(
         self, *, column: str = "framework_version", within: Sequence[str] = ("gpu", "framework")
     ) -> DataSet:
-        """Only the newest version in each group of `within`: rows of superseded ones are left out."""
+        """Without the rows of versions that a newer one supersedes within their group."""
         group, version = self.groups(within), self.category(column)
         order = sorted(range(len(version.levels)), key=lambda i: version_key(version.levels[i]))
         age = np.empty(len(order), dtype=np.int64)
@@ -174,6 +175,7 @@ def canonical_order(
     packed: NDArray[np.int64] | None = None
     span = 1
     for name in keys:
+        codes: NDArray[Any]
         if name in categories:
             codes, size = categories[name].codes, len(categories[name].levels)
         else:

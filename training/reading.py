@@ -146,14 +146,17 @@ def _missing(label: str, name: str, present: Sequence[str]) -> None:
     raise DataError(f"{label}: no column {name!r}; {nearest(name, present)}")
 
 
-def _refuse(label: str, name: str, bad: NDArray[np.bool_], reason: Callable[[int], str]) -> None:
+def _refuse(
+    label: str, name: str, bad: NDArray[np.bool_], reason: str | Callable[[int], str]
+) -> None:
     """Raise for the first row [N] marked bad, saying how many more there are."""
     rows = np.flatnonzero(bad)
     if len(rows) == 0:
         return
     more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
     row = int(rows[0])
-    raise DataError(f"{label}: row {row} (from 0), column {name!r}: {reason(row)}{more}")
+    why = reason if isinstance(reason, str) else reason(row)
+    raise DataError(f"{label}: row {row} (from 0), column {name!r}: {why}{more}")
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
@@ -172,7 +175,7 @@ def _text(
         array = array.dictionary_encode()
     nulls = np.asarray(array.is_null())
     if declared is not None and declared.kind == "category":
-        _refuse(label, name, nulls, lambda row: "null")
+        _refuse(label, name, nulls, "null")
     levels = array.dictionary.cast(pa.string()).to_pylist()
     codes = np.asarray(pc.fill_null(array.indices, -1)).astype(np.int32)
     codes = np.where(nulls, len(levels), codes)  # an optional text that is absent reads ""
@@ -187,16 +190,19 @@ def _text(
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(levels, pa.string()))
 
 
-def _numbers(label: str, name: str, column: pa.ChunkedArray) -> tuple[NDArray[np.float64], pa.Array]:
+def _numbers(
+    label: str, name: str, column: pa.ChunkedArray
+) -> tuple[NDArray[np.float64], pa.Array]:
     """Float64 [N], NaN for null; and the column as read."""
     array = _one_array(column)
+    refusal = f"{label}: column {name!r}: must hold numbers, not {array.type}"
     if pa.types.is_boolean(array.type):
-        raise DataError(f"{label}: column {name!r}: must hold numbers, not {array.type}")
+        raise DataError(refusal)
     try:
         values = array.cast(pa.float64(), safe=False)
     except pa.ArrowException:
         if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-            raise DataError(f"{label}: column {name!r}: must hold numbers, not {array.type}") from None
+            raise DataError(refusal) from None
         words = array.to_pylist()
         bad = np.array([word is not None and not _is_number(word) for word in words])
         _refuse(label, name, bad, lambda row: f"{words[row]!r} is not a number")
@@ -214,7 +220,7 @@ def _is_number(word: str) -> bool:
 
 def _integers(label: str, declared: Input, column: pa.ChunkedArray) -> NDArray[np.int64]:
     values, array = _numbers(label, declared.name, column)
-    _refuse(label, declared.name, np.isnan(values), lambda row: "null")
+    _refuse(label, declared.name, np.isnan(values), "null")
     good = (values == np.floor(values)) & (values >= declared.minimum)
     good &= values <= declared.maximum
     bounds = f"must be a whole number from {declared.minimum} to {declared.maximum:,}"
@@ -227,10 +233,11 @@ def _positive(
 ) -> NDArray[np.float64]:
     values, array = _numbers(label, name, column)
     if required:
-        _refuse(label, name, np.isnan(values), lambda row: "null or NaN")
+        _refuse(label, name, np.isnan(values), "null or NaN")
     with np.errstate(invalid="ignore"):
         bad = ~np.isnan(values) & ~((values > 0) & (values < np.inf))
-    _refuse(label, name, bad, lambda row: f"must be positive and finite, not {array[row].as_py()!r}")
+    wanted = "must be positive and finite"
+    _refuse(label, name, bad, lambda row: f"{wanted}, not {array[row].as_py()!r}")
     return values
 
 
