@@ -61,7 +61,7 @@ class Reasons(Mapping[int, tuple[str, ...]]):
             return self._kept[row]
         if not 0 <= row < len(self._bits) or not self._bits[row]:
             raise KeyError(row)
-        return self._sentences_of(int(self._bits[row]))
+        return self.sentences(int(self._bits[row]))
 
     def __iter__(self) -> Iterator[int]:
         rows = set(np.flatnonzero(self._bits).tolist())
@@ -73,7 +73,13 @@ class Reasons(Mapping[int, tuple[str, ...]]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
-    def _sentences_of(self, bits: int) -> tuple[str, ...]:
+    @property
+    def bits(self) -> NDArray[np.int64]:
+        """[N]: the bit set of each row, 0 for none."""
+        return self._bits
+
+    def sentences(self, bits: int) -> tuple[str, ...]:
+        """What a bit set stands for."""
         found = self._decoded.get(bits)
         if found is None:
             found = tuple(
@@ -97,7 +103,7 @@ class Prediction:
     coverage: float
     estimates: Mapping[str, Estimate]
     status: NDArray[np.int64]
-    reasons: Mapping[int, tuple[str, ...]]
+    reasons: Reasons
 
     def __len__(self) -> int:
         return len(self.status)

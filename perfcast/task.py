@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from perfcast.errors import InvalidInput, Problem, UnknownValue, nearest
 
-__all__ = ["Input", "Output", "Task", "usable_text"]
+__all__ = ["Input", "Output", "Task", "shown", "usable_text"]
 
 _MAX_PROBLEMS = 100  # a file of a million bad rows must not become a million messages
 _MAX_TEXT = 100
@@ -234,7 +234,7 @@ def _integers(
     unit = "" if column.unit is None else f" {column.unit}"
     accepted = f"must be a whole number from {column.minimum} to {column.maximum}{unit}"
     rows = np.flatnonzero(~ok)[:limit].tolist()
-    return array, [(row, f"{accepted}, not {_show(values[row])}") for row in rows]
+    return array, [(row, f"{accepted}, not {shown(values[row])}") for row in rows]
 
 
 def _whole(item: Any) -> int | None:
@@ -248,7 +248,8 @@ def _whole(item: Any) -> int | None:
         return None
 
 
-def _show(item: Any) -> str:
+def shown(item: Any) -> str:
+    """`item` as messages show it: short, whatever it is."""
     if item is None:
         return "null"
     plain = item.item() if isinstance(item, np.generic) else item

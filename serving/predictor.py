@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, ParamSpec, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,10 @@ from perfcast.serving.self_test import self_test
 from perfcast.serving.session import Session
 from perfcast.settings import Settings
 from perfcast.task import Task
+
+if TYPE_CHECKING:
+    from perfcast.serving.recommendation import Objective, Recommendation
+    from perfcast.serving.shapes import Shapes
 
 __all__ = ["GemmPredictor", "OnInvalid", "Predictor", "available", "load"]
 
@@ -180,6 +184,35 @@ class GemmPredictor(Predictor):
             "k": k,
         }
         return self.predict_columns(columns, on_invalid=on_invalid)
+
+    def recommend(
+        self,
+        shapes: Shapes,
+        *,
+        gpus: Sequence[str] | None = None,
+        frameworks: Sequence[str] | None = None,
+        dtypes: Sequence[str] | None = None,
+        max_latency_ms: float | None = None,
+        max_power_w: float | None = None,
+        max_energy_mj: float | None = None,
+        objective: Objective = "latency_ms",
+        limit: int | None = 10,
+    ) -> Recommendation:
+        """Rank deployments for `shapes`; see `perfcast.serving.recommend.recommend`."""
+        from perfcast.serving.recommend import recommend
+
+        return recommend(
+            self,
+            shapes,
+            gpus=gpus,
+            frameworks=frameworks,
+            dtypes=dtypes,
+            max_latency_ms=max_latency_ms,
+            max_power_w=max_power_w,
+            max_energy_mj=max_energy_mj,
+            objective=objective,
+            limit=limit,
+        )
 
 
 _PREDICTORS: dict[str, type[Predictor]] = {"gemm": GemmPredictor}
