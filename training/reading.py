@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from perfcast.errors import DataError, nearest
 from perfcast.features.hardware import peak_tflops
 from perfcast.task import Input, Task
+from perfcast.training.cells import integer_column, positive_column, refuse, text_column
 from perfcast.training.dataset import Category, DataSet, canonical_order
 
 __all__ = ["read_data_set"]
@@ -90,29 +90,29 @@ def _files(sources: Iterable[Path | str]) -> list[tuple[str, Path]]:
 
 
 def _read_file(label: str, path: Path, task: Task) -> _Part:
-    table = _table(label, path, task)
+    table, present = _table(label, path, task)
     for column in task.inputs:
         if column.kind != "text" and column.name not in table.column_names:
-            _missing(label, column.name, table.column_names)
+            _missing(label, column.name, present)
     target = task.outputs[0].name
     if target not in table.column_names:
-        _missing(label, target, table.column_names)
+        _missing(label, target, present)
 
     def text(name: str, column: Input | None) -> pa.DictionaryArray:
         if name not in table.column_names:
             return pa.array([""]).dictionary_encode().take(pa.array(np.zeros(len(table), np.int8)))
-        return _text(label, name, table[name], column)
+        return text_column(label, name, table[name], column)
 
     def measured(name: str) -> NDArray[np.float64]:
         if name not in table.column_names:
             return np.full(len(table), np.nan)
-        return _positive(label, name, table[name], required=name == target)
+        return positive_column(label, name, table[name], required=name == target)
 
     named = {column.name: column for column in task.inputs}
     texts = {c.name: text(c.name, c) for c in task.inputs if c.kind != "integer"}
     texts |= {name: text(name, None) for name in EXTRA_TEXT}
     numbers: dict[str, NDArray[Any]] = {
-        name: _integers(label, column, table[name])
+        name: integer_column(label, column, table[name])
         for name, column in named.items()
         if column.kind == "integer"
     }
@@ -125,18 +125,22 @@ def _read_file(label: str, path: Path, task: Task) -> _Part:
     return _Part(len(table), texts, numbers, extra)
 
 
-def _table(label: str, path: Path, task: Task) -> pa.Table:
+def _table(label: str, path: Path, task: Task) -> tuple[pa.Table, Sequence[str]]:
+    """The columns a data set may use, and the names of all that the file has."""
     texts = [column.name for column in task.inputs if column.kind != "integer"] + [*EXTRA_TEXT]
     wanted = {*task.input_names, *EXTRA_TEXT, *EXTRA_NUMBERS, *(o.name for o in task.outputs)}
     try:
         if path.name.endswith(".parquet"):
-            with pq.ParquetFile(path, read_dictionary=texts) as file:
-                names = [name for name in file.schema_arrow.names if name in wanted]
-                return file.read(columns=names).combine_chunks()
+            present = pq.read_schema(path).names
+            encoded = [name for name in texts if name in present]
+            with pq.ParquetFile(path, read_dictionary=encoded) as file:
+                table = file.read(columns=[name for name in present if name in wanted])
+                return table.combine_chunks(), present
         # a version such as 0.10 must not be read as a number
         types = {name: pa.string() for name in texts}
         options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
-        return pyarrow.csv.read_csv(path, convert_options=options).combine_chunks()
+        table = pyarrow.csv.read_csv(path, convert_options=options).combine_chunks()
+        return table, table.column_names
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"{label}: cannot be read: {reason}") from error
@@ -144,101 +148,6 @@ def _table(label: str, path: Path, task: Task) -> pa.Table:
 
 def _missing(label: str, name: str, present: Sequence[str]) -> None:
     raise DataError(f"{label}: no column {name!r}; {nearest(name, present)}")
-
-
-def _refuse(
-    label: str, name: str, bad: NDArray[np.bool_], reason: str | Callable[[int], str]
-) -> None:
-    """Raise for the first row [N] marked bad, saying how many more there are."""
-    rows = np.flatnonzero(bad)
-    if len(rows) == 0:
-        return
-    more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
-    row = int(rows[0])
-    why = reason if isinstance(reason, str) else reason(row)
-    raise DataError(f"{label}: row {row} (from 0), column {name!r}: {why}{more}")
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _text(
-    label: str, name: str, column: pa.ChunkedArray, declared: Input | None
-) -> pa.DictionaryArray:
-    array = _one_array(column)
-    if pa.types.is_null(array.type):
-        array = array.cast(pa.string())
-    if not pa.types.is_dictionary(array.type):
-        if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-            raise DataError(f"{label}: column {name!r}: must hold strings, not {array.type}")
-        array = array.dictionary_encode()
-    nulls = np.asarray(array.is_null())
-    if declared is not None and declared.kind == "category":
-        _refuse(label, name, nulls, "null")
-    levels = array.dictionary.cast(pa.string()).to_pylist()
-    codes = np.asarray(pc.fill_null(array.indices, -1)).astype(np.int32)
-    codes = np.where(nulls, len(levels), codes)  # an optional text that is absent reads ""
-    levels = ["" if level is None else level for level in levels] + [""]
-    if declared is not None and declared.allowed:
-        known = np.array([level in declared.allowed for level in levels])
-        allowed = declared.allowed
-        _refuse(
-            label, name, ~known[codes],
-            lambda row: f"unknown {levels[codes[row]]!r}; {nearest(levels[codes[row]], allowed)}",
-        )  # fmt: skip
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(levels, pa.string()))
-
-
-def _numbers(
-    label: str, name: str, column: pa.ChunkedArray
-) -> tuple[NDArray[np.float64], pa.Array]:
-    """Float64 [N], NaN for null; and the column as read."""
-    array = _one_array(column)
-    refusal = f"{label}: column {name!r}: must hold numbers, not {array.type}"
-    if pa.types.is_boolean(array.type):
-        raise DataError(refusal)
-    try:
-        values = array.cast(pa.float64(), safe=False)
-    except pa.ArrowException:
-        if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-            raise DataError(refusal) from None
-        words = array.to_pylist()
-        bad = np.array([word is not None and not _is_number(word) for word in words])
-        _refuse(label, name, bad, lambda row: f"{words[row]!r} is not a number")
-        raise
-    return np.asarray(values.fill_null(np.nan)), array
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _integers(label: str, declared: Input, column: pa.ChunkedArray) -> NDArray[np.int64]:
-    values, array = _numbers(label, declared.name, column)
-    _refuse(label, declared.name, np.isnan(values), "null")
-    good = (values == np.floor(values)) & (values >= declared.minimum)
-    good &= values <= declared.maximum
-    bounds = f"must be a whole number from {declared.minimum} to {declared.maximum:,}"
-    _refuse(label, declared.name, ~good, lambda row: f"{bounds}, not {array[row].as_py()!r}")
-    return values.astype(np.int64)
-
-
-def _positive(
-    label: str, name: str, column: pa.ChunkedArray, *, required: bool
-) -> NDArray[np.float64]:
-    values, array = _numbers(label, name, column)
-    if required:
-        _refuse(label, name, np.isnan(values), "null or NaN")
-    with np.errstate(invalid="ignore"):
-        bad = ~np.isnan(values) & ~((values > 0) & (values < np.inf))
-    wanted = "must be positive and finite"
-    _refuse(label, name, bad, lambda row: f"{wanted}, not {array[row].as_py()!r}")
-    return values
 
 
 def _gemm_physics(
@@ -251,13 +160,13 @@ def _gemm_physics(
         [[(peak_tflops(g, d) or np.nan) if g and d else np.nan for d in dtypes] for g in gpus]
     )
     peak = peaks[gpu, dtype]
-    _refuse(
+    refuse(
         label, "dtype", np.isnan(peak),
         lambda row: f"{gpus[gpu[row]]} has no hardware for {dtypes[dtype[row]]!r}",
     )  # fmt: skip
     operations = 2.0 * numbers["m"] * numbers["n"] * numbers["k"]
     tflops = operations / numbers["latency_ms"] * 1e-9
-    _refuse(
+    refuse(
         label, "latency_ms", tflops > FASTEST * peak,
         lambda row: f"faster than physically possible: {tflops[row]:,.0f} TFLOP/s, where the dense "
         f"peak of {gpus[gpu[row]]} in {dtypes[dtype[row]]} is {peak[row]:,.0f}",

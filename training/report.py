@@ -140,10 +140,12 @@ class Report:
             # Text, because a title such as "site:a:" would read as the name of an emoji
             title = Text(f"{self.title}: {self.quantity}")
             table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-            table.add_column(Text(first), vertical="bottom")
+            table.add_column(Text(first), vertical="bottom", overflow="fold")
             for place, name in enumerate(others, start=1):
                 width = max(len(row[place]) for row in cells)
-                table.add_column(Text(name), justify="right", vertical="bottom", min_width=width)
+                table.add_column(
+                    Text(name), justify="right", vertical="bottom", min_width=width, overflow="fold"
+                )
             for row in cells:
                 table.add_row(*map(Text, row))
             tables.append(table)
