@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcast.errors import InvalidInput, Problem, UnknownValue, nearest
+from perfcast.errors import InvalidInput, Problem, nearest, refusal
 
 __all__ = ["Input", "Output", "Task", "shown", "usable_text"]
 
@@ -133,8 +133,7 @@ class Task:
         """`validate`, raising `UnknownValue` or `InvalidInput` if anything is wrong."""
         checked, problems = self.validate(columns)
         if problems:
-            unknown = all(problem.reason.startswith("unknown value") for problem in problems)
-            raise (UnknownValue if unknown else InvalidInput)(problems)
+            raise refusal(problems)
         return checked
 
 

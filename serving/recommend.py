@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcast.errors import InvalidInput, Problem, TooLarge, UnknownValue, nearest
+from perfcast.errors import InvalidInput, Problem, TooLarge, nearest, refusal
 from perfcast.prediction import STATUSES, Prediction
 from perfcast.serving.predictor import Predictor
 from perfcast.serving.recommendation import (
@@ -202,7 +202,7 @@ def _axes(task: Task, asked: Mapping[str, Sequence[str] | None]) -> dict[str, tu
                 problems.append(Problem(f"{name}s", reason))
         axes[name] = tuple(dict.fromkeys(value for value in listed if isinstance(value, str)))
     if problems:
-        raise UnknownValue(problems)
+        raise refusal(problems)
     return axes
 
 

@@ -1,0 +1,50 @@
+"""The REST service: `create_app` puts the routes, the error form and the loaded models together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+import perfcast
+from perfcast.errors import NotReady
+from perfcast.serving.refusals import install_handlers
+from perfcast.serving.registry import Registry
+from perfcast.serving.routes import v1_router
+from perfcast.settings import Settings
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service as an ASGI application (default settings: `PERFCAST_*` variables).
+
+    Models load when the application starts, so creating it is cheap. Starting raises `BundleError`
+    for a damaged bundle; with no bundle at all the service starts and says that it is not ready.
+    """
+    chosen = Settings.from_env() if settings is None else settings
+    registry = Registry()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        registry.load_all(chosen.models_dir)
+        yield
+
+    app = FastAPI(
+        title="perfcast",
+        version=perfcast.__version__,
+        description="What a piece of machine-learning work will cost before it runs.",
+        lifespan=lifespan,
+    )
+    install_handlers(app)
+    app.include_router(v1_router(registry, chosen))
+
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> dict[str, object]:
+        """200 once models are loaded, 503 before."""
+        if not registry.ready:
+            raise NotReady("no model is loaded")
+        return {"status": "ready", "models": [held.bundle.name for held in registry]}
+
+    return app

@@ -1,0 +1,251 @@
+"""The REST interface's types, generated from each Task, so that one definition drives all doors.
+
+They describe requests and answers in the OpenAPI document. Requests are checked by the Task
+itself, which says the same as these and says it the same way in Python, files and REST.
+"""
+
+from __future__ import annotations
+
+from types import GenericAlias
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from perfcast.prediction import STATUSES
+from perfcast.serving.recommendation import Choice, Exclusion, Objective, Withheld
+from perfcast.task import Input, Task
+
+__all__ = [
+    "ErrorBody",
+    "ModelInfo",
+    "answer_model",
+    "inline_schema",
+    "model_info",
+    "predict_example",
+    "predict_request",
+    "recommend_answer",
+    "recommend_example",
+    "recommend_request",
+    "row_model",
+]
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ErrorProblem(BaseModel):
+    row: int | None = Field(description="number of the row in the request, from 0")
+    field: str
+    reason: str
+
+
+class ErrorDetail(BaseModel):
+    type: str = Field(examples=["UnknownValue"])
+    message: str
+    problems: list[ErrorProblem]
+
+
+class ErrorBody(BaseModel):
+    """What every refused request is answered with."""
+
+    error: ErrorDetail
+
+
+class ModelInfo(BaseModel):
+    """One loaded model and what may be asked of it."""
+
+    name: str = Field(description="the task", examples=["gemm"])
+    version: str
+    model: str = Field(description="how answers name it", examples=["gemm@1"])
+    title: str
+    coverage: float = Field(description="nominal coverage of the intervals")
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    summary: dict[str, Any] = Field(description="headline accuracy, from the model card")
+
+
+def row_model(task: Task) -> type[BaseModel]:
+    """One question."""
+    fields: dict[str, Any] = {column.name: _input(column) for column in task.inputs}
+    return create_model(f"{_title(task)}Row", __config__=_STRICT, __doc__=task.title, **fields)
+
+
+def predict_request(task: Task) -> type[BaseModel]:
+    """A batch of questions."""
+    rows = (_list_of(row_model(task)), Field(min_length=1))
+    return create_model(f"{_title(task)}Questions", __config__=_STRICT, rows=rows)
+
+
+def answer_model(task: Task) -> type[BaseModel]:
+    """A batch of answers, one per row, in order."""
+    fields: dict[str, Any] = {}
+    for output in task.outputs:
+        about = f"{output.description} [{output.unit}]; null where withheld"
+        fields[output.name] = (float | None, Field(description=about))
+        if output.interval:
+            for end in ("low", "high"):
+                bound = f"{end} end of the interval of {output.name} [{output.unit}]"
+                fields[f"{output.name}_{end}"] = (float | None, Field(description=bound))
+    status = _one_of(STATUSES)
+    fields["status"] = (status, Field(description="worst of the quantities' statuses"))
+    fields["reasons"] = (list[str], Field(description="why a row is not in_domain"))
+    for output in task.outputs:
+        if output.interval:
+            fields[f"{output.name}_status"] = (status, ...)
+    fields["model"] = (str, ...)
+    row = create_model(f"{_title(task)}AnswerRow", **fields)
+    rows = (_list_of(row), ...)
+    return create_model(
+        f"{_title(task)}Answers", model=(str, ...), coverage=(float, ...), rows=rows
+    )
+
+
+def recommend_request(task: Task) -> type[BaseModel]:
+    """Shapes, the deployments to consider, and constraints."""
+    sizes: dict[str, Any] = {
+        column.name: _input(column) for column in task.inputs if column.kind == "integer"
+    }
+    sizes["count"] = (int, Field(default=1, ge=1, le=2**31, description="how often it runs"))
+    shape = create_model(f"{_title(task)}Shape", __config__=_STRICT, **sizes)
+    bound = Annotated[float | None, Field(gt=0)]
+    choices: dict[str, Any] = {
+        f"{column.name}s": (
+            _list_of(_one_of(column.allowed)) | None,
+            Field(default=None, min_length=1, description=f"{column.description}; default: all"),
+        )
+        for column in task.inputs
+        if column.kind == "category"
+    }
+    return create_model(
+        f"{_title(task)}RecommendRequest",
+        __config__=_STRICT,
+        shapes=(_list_of(shape), Field(min_length=1)),
+        **choices,
+        max_latency_ms=(bound, Field(default=None, description="for all shapes together [ms]")),
+        max_power_w=(bound, Field(default=None, description="mean power [W]")),
+        max_energy_mj=(bound, Field(default=None, description="for all shapes together [mJ]")),
+        objective=(Objective, "latency_ms"),
+        limit=(Annotated[int | None, Field(ge=1)], 10),
+    )
+
+
+def recommend_answer(task: Task) -> type[BaseModel]:
+    """A ranking; see `perfcast.serving.recommendation`."""
+    return create_model(
+        f"{_title(task)}Recommendation",
+        task=(str, ...),
+        model=(str, ...),
+        coverage=(float, ...),
+        objective=(Objective, ...),
+        shapes=(int, ...),
+        considered=(int, ...),
+        feasible=(int, ...),
+        choices=(list[Choice], ...),
+        pareto_front=(list[Choice], ...),
+        excluded=(list[Exclusion], ...),
+        withheld=(list[Withheld], ...),
+        closest_miss=(Choice | None, ...),
+        note=(str, ...),
+    )
+
+
+def predict_example(task: Task) -> dict[str, Any]:
+    """A request that works."""
+    row = {column.name: column.example for column in task.inputs if column.kind != "text"}
+    return {"rows": [row]}
+
+
+def recommend_example(task: Task) -> dict[str, Any]:
+    """A request that works."""
+    shape = {column.name: column.example for column in task.inputs if column.kind == "integer"}
+    return {"shapes": [{**shape, "count": 2}], "objective": "energy_mj", "limit": 3}
+
+
+def model_info(task: Task, card: Any) -> dict[str, Any]:
+    """What `ModelInfo` describes, for a task and its bundle's card."""
+    return {
+        "name": task.name,
+        "version": str(card["version"]),
+        "model": f"{task.name}@{card['version']}",
+        "title": task.title,
+        "coverage": card["coverage"],
+        "inputs": [_input_info(column) for column in task.inputs],
+        "outputs": [
+            {
+                "name": output.name,
+                "unit": output.unit,
+                "description": output.description,
+                "interval": output.interval,
+            }
+            for output in task.outputs
+        ],
+        "summary": card.get("summary", {}),
+    }
+
+
+def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The model's JSON schema without references, to stand anywhere in an OpenAPI document."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(definitions[node["$ref"].rsplit("/", 1)[-1]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(item) for item in node] if isinstance(node, list) else node
+
+    inlined: dict[str, Any] = resolved(schema)
+    return inlined
+
+
+def _title(task: Task) -> str:
+    return task.name.title().replace("_", "")
+
+
+def _one_of(values: tuple[str, ...]) -> Any:
+    literal: Any = Literal  # type checkers want the values written out, which a task cannot
+    return literal[values]
+
+
+def _list_of(kind: Any) -> Any:
+    return GenericAlias(list, (kind,))
+
+
+def _input(column: Input) -> tuple[Any, Any]:
+    about = column.description + (f" [{column.unit}]" if column.unit else "")
+    if not column.required:
+        about += f"; default: {column.default_note}"
+    settings: dict[str, Any] = {"description": about, "examples": [column.example]}
+    if column.kind == "integer":
+        return int, Field(ge=column.minimum, le=column.maximum, **settings)
+    kind: Any = str
+    if column.kind == "category":
+        kind = _one_of(column.allowed)
+    else:
+        settings["max_length"] = 100
+    return (
+        (kind, Field(**settings))
+        if column.required
+        else (
+            kind | None,
+            Field(default=None, **settings),
+        )
+    )
+
+
+def _input_info(column: Input) -> dict[str, Any]:
+    info: dict[str, Any] = {
+        "name": column.name,
+        "kind": column.kind,
+        "unit": column.unit,
+        "required": column.required,
+        "description": column.description,
+        "example": column.example,
+    }
+    if column.kind == "integer":
+        info |= {"minimum": column.minimum, "maximum": column.maximum}
+    elif column.allowed:
+        info["allowed"] = list(column.allowed)
+    if column.default_note is not None:
+        info["default"] = column.default_note
+    return info
