@@ -81,6 +81,11 @@ class Task:
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raise `InvalidInput` for a column this task does not have or one it needs and lacks."""
+        problems = self._name_problems(names)
+        if problems:
+            raise InvalidInput(problems)
+
+    def _name_problems(self, names: Sequence[str]) -> list[Problem]:
         problems = [
             Problem(name, f"unknown column; {nearest(name, self.input_names)}")
             for name in names
@@ -91,8 +96,7 @@ class Task:
             for column in self.inputs
             if column.required and column.name not in names
         ]
-        if problems:
-            raise InvalidInput(problems)
+        return problems
 
     def validate(
         self, columns: Mapping[str, Any], *, limit: int | None = _MAX_PROBLEMS
@@ -108,8 +112,12 @@ class Task:
         Raises `InvalidInput` for unknown or missing columns, for columns of unequal length and
         for arrays of more than one dimension.
         """
-        self.check_names(list(columns))
-        given = {name: _listed(name, value) for name, value in columns.items()}
+        misnamed = self._name_problems(list(columns))
+        given = {
+            name: _listed(name, value)
+            for name, value in columns.items()
+            if name in self.input_names
+        }
         lengths = {name: len(v) for name, v in given.items() if isinstance(v, list | np.ndarray)}
         if len(set(lengths.values())) > 1:
             detail = ", ".join(f"{name}: {length}" for name, length in lengths.items())
@@ -118,6 +126,8 @@ class Task:
         checked: dict[str, NDArray[Any]] = {}
         problems: list[Problem] = []
         for column in self.inputs:
+            if column.required and column.name not in given:
+                continue
             value = given.get(column.name)
             check = _integers if column.kind == "integer" else _strings
             if isinstance(value, list | np.ndarray):
@@ -127,6 +137,8 @@ class Task:
                 checked[column.name] = np.repeat(one, size)
                 bad = [(None, reason) for _, reason in bad]
             problems += [Problem(column.name, reason, row) for row, reason in bad]
+        if misnamed:
+            raise InvalidInput([*misnamed, *problems])
         return checked, problems
 
     def require_valid(self, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -233,7 +245,10 @@ def _integers(
     unit = "" if column.unit is None else f" {column.unit}"
     accepted = f"must be a whole number from {column.minimum} to {column.maximum}{unit}"
     rows = np.flatnonzero(~ok)[:limit].tolist()
-    return array, [(row, f"{accepted}, not {shown(values[row])}") for row in rows]
+    return array, [
+        (row, "missing; it " + accepted if item is None else f"{accepted}, not {shown(item)}")
+        for row, item in ((row, values[row]) for row in rows)
+    ]
 
 
 def _whole(item: Any) -> int | None:

@@ -37,17 +37,17 @@ class Session:
             raise BundleError(f"{bundle.name}: the model does not match the hash in its card")
         check_model(data, bundle.name)
         try:
-            self._session = onnxruntime.InferenceSession(
+            self.runtime = onnxruntime.InferenceSession(
                 data, sess_options=_options(), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has no common base for what it raises
             raise BundleError(f"{bundle.name}: onnxruntime cannot open the model") from error
-        self.output_names = _check_signature(self._session, bundle.name, task)
+        self.output_names = _check_signature(self.runtime, bundle.name, task)
 
     def run(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs by name, each [N], for checked input `columns`, each [N] with N >= 1."""
         try:
-            values = self._session.run(self.output_names, columns)
+            values = self.runtime.run(self.output_names, columns)
         except Exception as error:
             raise BundleError(f"{self.name}: the model failed on these inputs") from error
         return dict(zip(self.output_names, values, strict=True))
