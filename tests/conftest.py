@@ -1,0 +1,71 @@
+"""Shared fixtures: a stand-in bundle on disk, its predictor, and the service on a real socket."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+import perfcast
+from perfcast.serving.app import create_app
+from perfcast.serving.predictor import GemmPredictor
+from perfcast.settings import Settings
+from tests.standin import write_standin
+
+SHIPPED = Path(__file__).parent.parent / "models" / "gemm"
+# The shipped bundle's tests are part of the suite from the moment that there is one.
+collect_ignore = [] if SHIPPED.is_dir() else ["serving/test_shipped_gemm.py"]
+
+MAX_BODY_BYTES, MAX_ROWS, MAX_CANDIDATES = 2**20, 2_000, 100_000
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of bundles that holds the stand-in for gemm."""
+    folder = tmp_path_factory.mktemp("models")
+    write_standin(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gemm(models_dir: Path) -> GemmPredictor:
+    return perfcast.load("gemm", models_dir=models_dir)
+
+
+@pytest.fixture(scope="session")
+def client(models_dir: Path) -> Iterator[httpx.Client]:
+    """A client of the whole service, listening on a socket of this machine."""
+    settings = Settings(
+        models_dir=models_dir,
+        max_body_bytes=MAX_BODY_BYTES,
+        max_rows=MAX_ROWS,
+        max_candidates=MAX_CANDIDATES,
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(settings), log_level="critical", access_log=False)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not server.started and thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        port = listener.getsockname()[1]
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as opened:
+                yield opened
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)
+
+
+@pytest.fixture
+def use_standin(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the command line at the stand-in."""
+    monkeypatch.setenv("PERFCAST_MODELS_DIR", str(models_dir))

@@ -1,0 +1,79 @@
+"""Bundles open only if whole, and are replaced only by whole ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfcast.bundle import Bundle, sha256_of, write_bundle
+from perfcast.errors import BundleError
+
+CARD: dict[str, Any] = {
+    "task": "gemm",
+    "version": "7",
+    "coverage": 0.9,
+    "reasons": [],
+    "deployments": [],
+}
+
+
+def test_what_is_written_opens(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "gemm", b"model", CARD)
+    assert (bundle.task, bundle.version, bundle.name) == ("gemm", "7", "gemm@7")
+    assert bundle.model_path.read_bytes() == b"model"
+    assert bundle.card["model_sha256"] == sha256_of(bundle.model_path)
+
+
+def test_a_new_bundle_replaces_the_old_one_and_leaves_nothing(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "gemm", b"old", CARD)
+    bundle = write_bundle(tmp_path / "gemm", b"new", {**CARD, "version": "8"})
+    assert bundle.version == "8"
+    assert bundle.model_path.read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["gemm"]
+
+
+@pytest.mark.parametrize("card", [{"task": "gemm"}, {**CARD, "coverage": float("nan")}])
+def test_a_failed_write_leaves_the_old_bundle(tmp_path: Path, card: dict[str, Any]) -> None:
+    write_bundle(tmp_path / "gemm", b"old", CARD)
+    with pytest.raises((BundleError, ValueError)):
+        write_bundle(tmp_path / "gemm", b"new", card)
+    assert Bundle.open(tmp_path / "gemm").model_path.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["gemm"]
+
+
+def test_a_changed_model_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "gemm", b"model", CARD)
+    bundle.model_path.write_bytes(b"other")
+    with pytest.raises(BundleError, match="does not match the hash"):
+        Bundle.open(tmp_path / "gemm")
+
+
+def test_an_absent_model_is_refused(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "gemm", b"model", CARD).model_path.unlink()
+    with pytest.raises(BundleError, match=r"no model\.onnx"):
+        Bundle.open(tmp_path / "gemm")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no readable"),
+        ("[]", "lacks schema, task"),
+        ("null", "lacks schema, task"),
+        (json.dumps({**CARD, "schema": 99, "model_sha256": ""}), "card schema 99"),
+        (json.dumps({**CARD, "schema": 1}), "lacks model_sha256"),
+    ],
+)
+def test_a_damaged_card_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    bundle = write_bundle(tmp_path / "gemm", b"model", CARD)
+    (bundle.path / "card.json").write_text(text)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(bundle.path)
+
+
+def test_an_absent_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no readable"):
+        Bundle.open(tmp_path / "nothing")

@@ -1,0 +1,45 @@
+"""Settings come from PERFCAST_* variables, typed; anything else with that prefix is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfcast.errors import InvalidInput
+from perfcast.settings import Settings
+
+
+def test_defaults() -> None:
+    settings = Settings.from_env({"PATH": "/bin"})
+    assert settings == Settings()
+    assert settings.models_dir.name == "models"
+
+
+def test_values_are_typed() -> None:
+    settings = Settings.from_env(
+        {"PERFCAST_MODELS_DIR": "/m", "PERFCAST_HOST": "::", "PERFCAST_PORT": "0"}
+    )
+    assert settings == Settings(models_dir=Path("/m"), host="::", port=0)
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERFCAST_PORT", "8123")
+    assert Settings.from_env().port == 8123
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("PERFCAST_PROT", "1", "did you mean 'PERFCAST_PORT'"),
+        ("PERFCAST_PORT", "http", "must be a whole number, not 'http'"),
+        ("PERFCAST_PORT", "65536", "must be from 0 to 65535"),
+        ("PERFCAST_MAX_ROWS", "0", "must be from 1"),
+        ("PERFCAST_MAX_BODY_BYTES", "-1", "must be from 1"),
+        ("PERFCAST_MAX_CANDIDATES", "1.5", "must be a whole number"),
+    ],
+)
+def test_what_cannot_be_used_is_named(key: str, text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
+        Settings.from_env({key: text})
+    assert caught.value.problems[0].field == key
