@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcast.errors import DataError
 from perfcast.training.dataset import Category, DataSet, canonical_order
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=5).filter(lambda s: "\x00" not in s), min_size=1))
 def test_category_round_trip(values: list[str]) -> None:
     column = Category.of(values)
@@ -23,6 +24,7 @@ def test_category_take_forgets_unused_levels() -> None:
     assert column.values().tolist() == ["b", "c"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("xyz"), st.integers(1, 2**62), st.integers(1, 3)), min_size=1

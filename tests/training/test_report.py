@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -31,6 +31,7 @@ def test_figures_by_hand() -> None:
     assert scores.r2_log == pytest.approx(1 - residual / np.sum((logs - logs.mean()) ** 2))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=30))
 def test_a_perfect_forecast(values: list[float]) -> None:
     truth = np.array(values)

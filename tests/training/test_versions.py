@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcast.training.versions import version_key
@@ -36,6 +36,7 @@ def test_equal_versions_compare_equal() -> None:
     assert version_key("1.3") == version_key("1.3.0") == version_key("v1.3.0+cu128")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=20), min_size=2))
 def test_any_strings_can_be_sorted(versions: list[str]) -> None:
     ordered = sorted(versions, key=version_key)
