@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from perfcast.bundle import Bundle
-from perfcast.errors import InvalidInput, Problem, UnknownTask
+from perfcast.errors import BundleError, InvalidInput, Problem, UnknownTask
 from perfcast.features.tasks import TASKS
 from perfcast.prediction import STATUSES, Prediction, Reasons
 from perfcast.serving.estimates import Estimates, worst
@@ -49,6 +49,8 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, task: Task) -> None:
         """Open `bundle`. Raises `BundleError` if it cannot serve `task` or fails its self-test."""
+        if bundle.task != task.name:
+            raise BundleError(f"{bundle.name}: a model of {bundle.task}, not of {task.name}")
         self.bundle = bundle
         self.task = task
         self.session = Session(bundle, task)
