@@ -1,0 +1,228 @@
+"""From fitted layers to the tables that ship: offsets at nodes, the directory, the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfcast.features.gemm import device
+from perfcast.features.hardware import GPUS
+from perfcast.predictors import gemm
+from perfcast.predictors.campaign import Axes, Campaign, Deployment
+from perfcast.predictors.context import context
+from perfcast.predictors.gemm import COLUMNS, Directory
+from perfcast.predictors.intervals import (
+    MIN_OFFSET,
+    conformal_factor,
+    fit_offsets,
+    raw_offsets,
+    scores,
+    tail_offsets,
+)
+from perfcast.predictors.latency import site_folds
+from perfcast.predictors.surface import Surface
+
+__all__ = [
+    "blend", "coarse_nodes", "directory", "facts_row", "node_offsets", "transfer_offsets",
+    "widening",
+]  # fmt: skip
+
+_CHUNK = 400_000
+_DEFAULT_ORDER = ("vllm", "trtllm", "sglang")
+
+
+def coarse_nodes(nodes: NDArray[np.float64], count: int = 24) -> NDArray[np.int64]:
+    """Positions of about `count` of `nodes`, evenly spread in the logarithm, ends included."""
+    wanted = np.linspace(np.log(nodes[0]), np.log(nodes[-1]), count)
+    return np.unique([int(np.argmin(np.abs(np.log(nodes) - at))) for at in wanted])
+
+
+def blend(
+    log_ratio: NDArray[np.float64], error: NDArray[np.float64], weight: float = 0.5
+) -> NDArray[np.float64]:
+    """Move measured nodes [G, N, K, M] by `weight` of the way to what was measured there.
+
+    Half-way, because a measurement is one noisy run and the model's left-out error is of the same
+    size; errors beyond three robust standard deviations are taken as disturbances and cut.
+    """
+    sigma = 1.4826 * np.nanmedian(np.abs(error), axis=(1, 2, 3), keepdims=True)
+    step = np.clip(np.nan_to_num(error), -3.0 * sigma, 3.0 * sigma)
+    return log_ratio + weight * step
+
+
+def node_offsets(
+    campaign: Campaign,
+    log_floor: NDArray[np.float64],
+    log_ratio: NDArray[np.float64],
+    error: NDArray[np.float64],
+    *,
+    coarse: NDArray[np.int64],
+    coverage: float,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """`(offsets at coarse nodes [G, N, K, C, 2], at measured rows [R, 2], left-out rows' nodes)`.
+
+    The second is what the interval would have been for rows that neither the quantile models nor
+    the calibration factors saw: the honest basis for reporting coverage.
+    """
+    constants = np.full((len(campaign.deployments), 7), np.nan)
+    surface = Surface(campaign, constants, log_floor, log_ratio, error)
+    nodes = np.array(np.nonzero(np.isfinite(error)))
+    half = site_folds(campaign.axes, 2, salt="half")[nodes[1], nodes[2]] == 0
+    features = context(surface, nodes)
+    fitted = fit_offsets(
+        features, error[tuple(nodes)], group=nodes[0], half=half, coverage=coverage, seed=seed
+    )
+    left_out = np.empty((nodes.shape[1], 2))
+    # models are fitted on one half; the factor used here comes from that same half's counterpart
+    for model, side in zip(fitted.models, (~half, half), strict=True):
+        raw = raw_offsets(model, features[side])
+        score = scores(error[tuple(nodes[:, side])], raw)
+        quarter = site_folds(campaign.axes, 4, salt="quarter")[
+            nodes[1][side], nodes[2][side]
+        ] % 2 == 0
+        out = np.empty_like(raw)
+        for own in (quarter, ~quarter):
+            for g in np.unique(nodes[0][side]):
+                here = nodes[0][side] == g
+                factor = conformal_factor(score[here & ~own], coverage)
+                out[here & own] = raw[here & own] * factor
+        left_out[side] = out
+    everywhere = np.zeros(error.shape, dtype=bool)
+    everywhere[..., coarse] = True
+    grid = np.empty((*error.shape[:3], len(coarse), 2))
+    position = np.full(error.shape[3], -1)
+    position[coarse] = np.arange(len(coarse))
+    for part in _chunks(np.array(np.nonzero(everywhere))):
+        offsets = fitted.predict(context(surface, part), part[0])
+        grid[part[0], part[1], part[2], position[part[3]]] = offsets
+    return grid, left_out, nodes
+
+
+def widening(
+    axes: Axes,
+    log_ratio: NDArray[np.float64],
+    error: NDArray[np.float64],
+    frontier_error: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    coverage: float,
+) -> tuple[float, float]:
+    """How much wider one deployment's intervals must be `(between nodes, per octave beyond)`.
+
+    `log_ratio`, `error`, `frontier_error` are [N, K, M], `offsets` [N, K, M, 2]. Between nodes:
+    each measured node is interpolated from its neighbours two nodes apart, which is twice as far
+    as any question will be. Beyond: past frontiers, which lay 0.26 to 0.42 octaves out.
+    """
+    truth = log_ratio + error
+    found = []
+    for axis, values in ((0, axes.n), (1, axes.k)):
+        logs = np.log(values)
+        share = (logs[1:-1] - logs[:-2]) / (logs[2:] - logs[:-2])
+        moved = np.moveaxis(log_ratio, axis, 0)
+        shape = (-1, *([1] * (moved.ndim - 1)))
+        between = moved[:-2] * (1 - share.reshape(shape)) + moved[2:] * share.reshape(shape)
+        gap = np.moveaxis(truth, axis, 0)[1:-1] - between
+        found.append(_scores(gap, np.moveaxis(offsets, axis, 0)[1:-1]))
+    factor = conformal_factor(np.concatenate(found), coverage)
+    beyond = conformal_factor(_scores(frontier_error, offsets), coverage)
+    return float(np.clip(factor, 1.0, 6.0)), float(np.clip((beyond - 1.0) / 0.33, 1.0, 12.0))
+
+
+def _scores(error: NDArray[np.float64], offsets: NDArray[np.float64]) -> NDArray[np.float64]:
+    score = scores(error, offsets)
+    return np.asarray(score[np.isfinite(score)])
+
+
+def facts_row(
+    deployment: Deployment,
+    constants: NDArray[np.float64],
+    ranges: tuple[float, ...],
+    *,
+    between_nodes: float,
+    per_octave: float,
+    power_limit_w: float,
+) -> NDArray[np.float64]:
+    """One row of `GemmTables.facts`; `ranges` are min and max of m, n and k."""
+    facts = device(deployment.gpu, deployment.dtype)
+    assert facts is not None, "only deployments that the hardware supports get a row"
+    row = np.array([
+        facts.flops_per_ms, facts.bytes_per_ms, facts.num_sms, *facts.operand_bytes,
+        facts.memory_bytes, *constants, *ranges, between_nodes, per_octave, power_limit_w,
+    ])  # fmt: skip
+    assert len(row) == len(COLUMNS)
+    return row
+
+
+def directory(
+    deployments: Sequence[Deployment],
+    *,
+    measured: int,
+    powered: set[Deployment],
+    frameworks: Sequence[str],
+    dtypes: Sequence[str],
+    newest: Mapping[tuple[str, str, str], Deployment],
+) -> Directory:
+    """Resolve every combination of names to a row and the reasons that come with it.
+
+    The first `measured` of `deployments` were measured, the others transferred; `powered` have
+    measured power. `newest` gives the version that answers for a GPU, framework and dtype.
+    """
+    versions = sorted({d.framework_version for d in deployments})
+    names = {
+        "gpu": tuple(GPUS),
+        "framework": (*frameworks, ""),
+        "framework_version": (*versions, ""),
+        "dtype": tuple(dtypes),
+    }
+    row_of = {d: i for i, d in enumerate(deployments)}
+    measured_gpus = {d.gpu for d in deployments[:measured]}
+    powered_gpus = {d.gpu for d in powered}
+    shape = tuple(len(known) + 1 for known in names.values())
+    row = np.full(shape, -1, dtype=np.int64)
+    bits = np.full(shape, gemm.UNKNOWN, dtype=np.int64)
+    for a, gpu in enumerate(names["gpu"]):
+        for b, framework in enumerate(names["framework"]):
+            for d, dtype in enumerate(names["dtype"]):
+                choices = [framework] if framework else list(_DEFAULT_ORDER)
+                found = [newest[gpu, f, dtype] for f in choices if (gpu, f, dtype) in newest]
+                if not found:
+                    continue
+                found.sort(key=lambda option: row_of[option] >= measured)  # measured ones first
+                for c in range(shape[2]):
+                    version = (*names["framework_version"], None)[c]
+                    exact = found[0]._replace(framework_version=version or "")
+                    answering = exact if exact in row_of else found[0]
+                    flags = 0
+                    if row_of[answering] >= measured:
+                        flags |= gemm.NO_DEPLOYMENT if gpu in measured_gpus else gemm.NO_GPU
+                    if version != "" and answering.framework_version != version:
+                        flags |= gemm.NO_VERSION
+                    if gpu not in powered_gpus:
+                        flags |= gemm.NO_POWER
+                    elif answering not in powered:
+                        flags |= gemm.OTHER_POWER
+                    row[a, b, c, d], bits[a, b, c, d] = row_of[answering], flags
+    return Directory(names, row, bits)
+
+
+def transfer_offsets(
+    errors: Mapping[str, Sequence[NDArray[np.float64]]], coverage: float
+) -> dict[str, tuple[float, float]]:
+    """Offsets for transferred answers by dtype, and under "" for dtypes no GPU could test."""
+    pooled = {
+        dtype: np.concatenate([e[np.isfinite(e)] for e in parts])
+        for dtype, parts in errors.items()
+    }
+    found = {dtype: tail_offsets(error, coverage) for dtype, error in pooled.items()}
+    found[""] = (
+        max((low for low, _ in found.values()), default=MIN_OFFSET),
+        max((high for _, high in found.values()), default=MIN_OFFSET),
+    )
+    return found
+
+
+def _chunks(nodes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, nodes.shape[1], _CHUNK):
+        yield nodes[:, start : start + _CHUNK]
