@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import uvicorn
 
 import perfcast
 from perfcast.serving.app import create_app
+from perfcast.serving.listening import listen
 from perfcast.serving.predictor import GemmPredictor
 from perfcast.settings import Settings
 from tests.standin import write_standin
@@ -47,7 +47,7 @@ def client(models_dir: Path) -> Iterator[httpx.Client]:
         max_rows=MAX_ROWS,
         max_candidates=MAX_CANDIDATES,
     )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0) as listener:
         server = uvicorn.Server(
             uvicorn.Config(create_app(settings), log_level="critical", access_log=False)
         )

@@ -9,7 +9,7 @@ import typer
 
 from perfcast.cli.console import Console
 from perfcast.cli.options import JSON
-from perfcast.errors import InvalidInput, NotReady, Problem
+from perfcast.errors import NotReady
 
 __all__ = ["serve"]
 
@@ -36,6 +36,7 @@ def serve(
     import uvicorn
 
     from perfcast.serving.app import create_app
+    from perfcast.serving.listening import listen
     from perfcast.serving.predictor import available
     from perfcast.settings import Settings
 
@@ -48,13 +49,9 @@ def serve(
     )
     if not available(settings.models_dir):
         raise NotReady(f"no models in {settings.models_dir}")
-    try:
-        listener = socket.create_server((settings.host, settings.port), reuse_port=False)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        reason = f"cannot listen on {where}: {error.strerror or error}"
-        raise InvalidInput([Problem("port", reason)]) from error
-    address = f"http://{settings.host}:{listener.getsockname()[1]}"
+    listener = listen(settings.host, settings.port)
+    host_part = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host_part}:{listener.getsockname()[1]}"
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
