@@ -90,7 +90,7 @@ def test_every_measured_deployment_is_answered_in_domain(
 
 def test_every_gpu_is_answered(shipped: GemmPredictor) -> None:
     sizes = {"m": 4096, "n": 4096, "k": 4096}
-    answer = shipped.predict(gpu=list(GPUS), dtype="bfloat16", **sizes)
+    answer = shipped.predict_columns({"gpu": list(GPUS), "dtype": "bfloat16", **sizes})
     check(answer, **sizes)
     assert answer.answered.all()
     known = {each["gpu"] for each in shipped.bundle.card["deployments"]}
