@@ -61,7 +61,7 @@ def node_offsets(
     coarse: NDArray[np.int64],
     coverage: float,
     seed: int = 0,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """`(offsets at coarse nodes [G, N, K, C, 2], at measured rows [R, 2], left-out rows' nodes)`.
 
     The second is what the interval would have been for rows that neither the quantile models nor
@@ -69,8 +69,10 @@ def node_offsets(
     """
     constants = np.full((len(campaign.deployments), 7), np.nan)
     surface = Surface(campaign, constants, log_floor, log_ratio, error)
-    nodes = np.array(np.nonzero(np.isfinite(error)))
-    half = site_folds(campaign.axes, 2, salt="half")[nodes[1], nodes[2]] == 0
+    nodes = np.array(np.nonzero(np.isfinite(error)), dtype=np.int64)
+    # two bits of one hash: another salt would shift a CRC by a constant, and tell nothing new
+    part = site_folds(campaign.axes, 4, salt="half")[nodes[1], nodes[2]]
+    half = part % 2 == 0
     features = context(surface, nodes)
     fitted = fit_offsets(
         features, error[tuple(nodes)], group=nodes[0], half=half, coverage=coverage, seed=seed
@@ -80,9 +82,7 @@ def node_offsets(
     for model, side in zip(fitted.models, (~half, half), strict=True):
         raw = raw_offsets(model, features[side])
         score = scores(error[tuple(nodes[:, side])], raw)
-        quarter = site_folds(campaign.axes, 4, salt="quarter")[
-            nodes[1][side], nodes[2][side]
-        ] % 2 == 0
+        quarter = part[side] // 2 == 0
         out = np.empty_like(raw)
         for own in (quarter, ~quarter):
             for g in np.unique(nodes[0][side]):
@@ -95,9 +95,9 @@ def node_offsets(
     grid = np.empty((*error.shape[:3], len(coarse), 2))
     position = np.full(error.shape[3], -1)
     position[coarse] = np.arange(len(coarse))
-    for part in _chunks(np.array(np.nonzero(everywhere))):
-        offsets = fitted.predict(context(surface, part), part[0])
-        grid[part[0], part[1], part[2], position[part[3]]] = offsets
+    for chunk in _chunks(np.array(np.nonzero(everywhere))):
+        offsets = fitted.predict(context(surface, chunk), chunk[0])
+        grid[chunk[0], chunk[1], chunk[2], position[chunk[3]]] = offsets
     return grid, left_out, nodes
 
 
@@ -197,7 +197,7 @@ def directory(
                     flags = 0
                     if row_of[answering] >= measured:
                         flags |= gemm.NO_DEPLOYMENT if gpu in measured_gpus else gemm.NO_GPU
-                    if version != "" and answering.framework_version != version:
+                    if version not in ("", answering.framework_version):
                         flags |= gemm.NO_VERSION
                     if gpu not in powered_gpus:
                         flags |= gemm.NO_POWER
@@ -212,8 +212,7 @@ def transfer_offsets(
 ) -> dict[str, tuple[float, float]]:
     """Offsets for transferred answers by dtype, and under "" for dtypes no GPU could test."""
     pooled = {
-        dtype: np.concatenate([e[np.isfinite(e)] for e in parts])
-        for dtype, parts in errors.items()
+        dtype: np.concatenate([e[np.isfinite(e)] for e in parts]) for dtype, parts in errors.items()
     }
     found = {dtype: tail_offsets(error, coverage) for dtype, error in pooled.items()}
     found[""] = (
