@@ -19,7 +19,8 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """`folds` xgboost models, each fitted without one fold of groups (Chernozhukov et al. 2018).
 
     `predict` averages the models: for groups none of them saw that is bagging. `predict_left_out`
-    answers a training row with the one model that did not see its group. The loss is the
+    answers a training row with the one model that did not see its group. With one fold, one model
+    is fitted to everything and nothing is left out. The loss is the
     pseudo-Huber loss at `slope`, quadratic for small residuals and linear for outliers.
 
     Parameters
@@ -84,7 +85,7 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         }
         self.models_: list[Any] = []
         for fold in range(self.folds):
-            kept = groups != fold
+            kept = groups != fold if self.folds > 1 else np.ones(len(y), dtype=bool)
             matrix = xgb.QuantileDMatrix(X[kept], y[kept], nthread=self.threads)
             self.models_.append(xgb.train(parameters, matrix, self.trees))
             if progress is not None:
@@ -96,7 +97,8 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """The models' mean for groups that none of them saw: X [R, F] -> [R]."""
         check_is_fitted(self, "models_")
         matrix = _xgboost().DMatrix(np.asarray(X, dtype=np.float32), nthread=self.threads)
-        return np.mean([model.predict(matrix) for model in self.models_], axis=0, dtype=np.float64)
+        answers = [model.predict(matrix) for model in self.models_]
+        return np.asarray(np.mean(answers, axis=0, dtype=np.float64))
 
     def predict_left_out(self, X: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
         """For rows of the training set: each by the model fitted without its fold."""

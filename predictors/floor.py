@@ -65,4 +65,4 @@ def calibrate(
         if best is None or fit.cost < best.cost:
             best = fit
     assert best is not None
-    return np.exp(best.x)
+    return np.asarray(np.exp(best.x))

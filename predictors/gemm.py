@@ -7,7 +7,7 @@ and `intervals.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ class GemmTables:
 
 
 def answer(
-    xp: Any, tables: GemmTables, codes: tuple[Any, Any, Any, Any], m: Any, n: Any, k: Any
+    xp: Any, tables: GemmTables, codes: Sequence[Any], m: Any, n: Any, k: Any
 ) -> dict[str, Any]:
     """The outputs of the GEMM bundle contract for `codes` (positions of the four names) and shapes.
 
@@ -136,7 +136,7 @@ def answer(
     ):
         bits = bits | xp.where(condition & known, xp.full_like(bits, bit), xp.zeros_like(bits))
 
-    between = (_off_node(xp, at_n) | _off_node(xp, at_k)) & (octaves_nk <= 0.0)
+    between = (_off_node(at_n) | _off_node(at_k)) & (octaves_nk <= 0.0)
     one = xp.ones_like(mf)
     wider = xp.where(between, fact["between_nodes"], one) + furthest * fact["per_octave"]
     low = latency * xp.exp(-wider * xp.exp(look_up(tables.below, at_coarse_m)))
@@ -173,7 +173,7 @@ def _octaves_outside(xp: Any, size: Any, low: Any, high: Any) -> Any:
     return xp.log2(xp.maximum(outside, xp.ones_like(outside)))
 
 
-def _off_node(xp: Any, place: Bracket) -> Any:
+def _off_node(place: Bracket) -> Any:
     return (place.share > 1e-9) & (place.share < 1.0 - 1e-9)
 
 

@@ -50,7 +50,10 @@ def fit_offsets(
     threads: int = 2,
     seed: int = 0,
 ) -> Offsets:
-    """Fit on X [R, F] and left-out log errors [R]; `group` [R] counts from 0, `half` [R] splits sites."""
+    """Fit on X [R, F] and left-out log errors [R].
+
+    `group` [R] counts from 0, each has a calibration factor; `half` [R] splits the sites.
+    """
     xgb = _xgboost()
     tail = (1.0 - coverage) / 2.0
     parameters = {

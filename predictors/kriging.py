@@ -43,13 +43,15 @@ class Kernel:
     def _decay(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
         scaled = distance / self.length
         if self.roughness == 0.5:
-            return np.exp(-scaled)
+            return np.asarray(np.exp(-scaled))
         scaled = scaled * np.sqrt(3.0)
-        return (1.0 + scaled) * np.exp(-scaled)
+        return np.asarray((1.0 + scaled) * np.exp(-scaled))
 
 
-_SHAPES = ((0.5, 4, 0.3), (0.5, 8, 0.3), (0.5, 16, 0.3), (0.5, 8, 1), (0.5, 16, 1))
-_SHAPES += ((1.5, 4, 0.3), (1.5, 4, 1))
+_SHAPES = (
+    (0.5, 4.0, 0.3), (0.5, 8.0, 0.3), (0.5, 16.0, 0.3), (0.5, 8.0, 1.0), (0.5, 16.0, 1.0),
+    (1.5, 4.0, 0.3), (1.5, 4.0, 1.0),
+)  # fmt: skip
 _NUGGETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 KERNELS = tuple(Kernel(*shape, nugget) for shape, nugget in itertools.product(_SHAPES, _NUGGETS))
 

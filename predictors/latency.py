@@ -139,24 +139,30 @@ def _extrapolate(
 
 def _with_reach(surface: Surface, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
     """Context and how far n and k reach, in octaves, beyond the largest that were measured."""
-    campaign = surface.campaign
-    measured = campaign.measured
-    reach = []
-    for axis, values, other in ((1, campaign.axes.n, 2), (2, campaign.axes.k, 1)):
-        any_site = measured.any(axis=other)
-        largest = np.array([values[row].max() for row in any_site])
-        reach.append(np.maximum(np.log2(values[nodes[axis]] / largest[nodes[0]]), 0.0))
+    axes = surface.campaign.axes
+    largest_n, largest_k = _largest(surface.campaign)
+    reach = [
+        np.maximum(np.log2(values[at] / largest[nodes[0]]), 0.0)
+        for values, at, largest in ((axes.n, nodes[1], largest_n), (axes.k, nodes[2], largest_k))
+    ]
     return np.column_stack([context(surface, nodes), *reach]).astype(np.float32)
 
 
 def _beyond(campaign: Campaign) -> NDArray[np.bool_]:
     """Sites [G, N, K] with an n or a k above all that the deployment was measured at."""
-    measured = campaign.measured
     n, k = campaign.axes.n, campaign.axes.k
-    largest_n = np.array([n[row].max() for row in measured.any(axis=2)])
-    largest_k = np.array([k[row].max() for row in measured.any(axis=1)])
+    largest_n, largest_k = _largest(campaign)
     return np.asarray((n[None, :, None] > largest_n[:, None, None])
                       | (k[None, None, :] > largest_k[:, None, None]))  # fmt: skip
+
+
+def _largest(campaign: Campaign) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The largest n [G] and k [G] that each deployment was measured at."""
+    n, k = campaign.axes.n, campaign.axes.k
+    return (
+        np.where(campaign.measured.any(axis=2), n, 0.0).max(axis=1),
+        np.where(campaign.measured.any(axis=1), k, 0.0).max(axis=1),
+    )
 
 
 def _nodes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -70,7 +70,7 @@ def read(xp: Any, lattice: Lattice, row: Any, n: Bracket, k: Bracket, m: Bracket
     _, size_n, size_k, size_m = lattice.table.shape
     flat = xp.asarray(lattice.table.reshape(-1))
     corner = ((row * size_n + n.left) * size_k + k.left) * size_m + m.left
-    total = None
+    total: Any = None
     for along_n, weight_n in ((0, 1.0 - n.share), (1, n.share)):
         for along_k, weight_k in ((0, 1.0 - k.share), (1, k.share)):
             at = corner + (along_n * size_k + along_k) * size_m

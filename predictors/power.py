@@ -75,7 +75,7 @@ class PowerTransfer:
         features = _utilisation(deployment, axes, log_latency, grid)
         share = self.boosting.predict(features).reshape(axes.shape)
         limit = np.log(GPUS[deployment.gpu].tdp_w)
-        return np.minimum(share, 0.0) + limit
+        return np.asarray(np.minimum(share, 0.0) + limit)
 
 
 def fit_power_transfer(

@@ -91,9 +91,7 @@ def leave_one_gpu_out(
     """
     newest = _newest(campaign)
     for gpu in sorted({campaign.deployments[g].gpu for g in newest}):
-        model = fit_transfer(
-            campaign, constants, boosting=boosting, without_gpu=gpu, seed=seed
-        )
+        model = fit_transfer(campaign, constants, boosting=boosting, without_gpu=gpu, seed=seed)
         for g in newest:
             deployment = campaign.deployments[g]
             key = (deployment.framework, deployment.dtype)
