@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from perfcast.errors import DataError
 from perfcast.features.gemm import device, lanes
+from perfcast.features.versions import version_key
 
 __all__ = ["Axes", "Campaign", "Deployment", "site_lanes"]
 
@@ -47,7 +48,10 @@ class Axes:
 
 @dataclass(frozen=True)
 class Campaign:
-    """Measurements `values` [G, N, K, M] of one quantity, NaN where there are none."""
+    """Measurements `values` [G, N, K, M] of one quantity, NaN where there are none.
+
+    Deployments are sorted by name, the versions of a framework from oldest to newest.
+    """
 
     deployments: tuple[Deployment, ...]
     axes: Axes
@@ -110,6 +114,9 @@ def _deployments(
     levels = []
     for name in _KEYS:
         found, inverse = np.unique(np.asarray(columns[name], dtype=str), return_inverse=True)
+        if name == "framework_version":  # 0.9.0 is older than 0.22.0
+            order = sorted(range(len(found)), key=lambda i: version_key(str(found[i])))
+            found, inverse = found[order], np.argsort(order)[inverse]
         levels.append(found)
         code = code * len(found) + inverse
     used, compact = np.unique(code, return_inverse=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcast.errors import DataError, nearest
-from perfcast.training.versions import version_key
+from perfcast.features.versions import version_key
 
 __all__ = ["Category", "DataSet", "canonical_order"]
 

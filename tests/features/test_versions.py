@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfcast.training.versions import version_key
+from perfcast.features.versions import version_key
 
 ORDERED = (
     "",
