@@ -55,7 +55,8 @@ def bracket(xp: Any, nodes: NDArray[np.float64], x: Any) -> Bracket:
     """
     last = int(nodes[-1])
     ranks = np.searchsorted(nodes, np.arange(last + 1), side="right") - 1
-    ranks = np.clip(ranks, 0, len(nodes) - 2).astype(np.uint8)
+    ranks = np.clip(ranks, 0, len(nodes) - 2)
+    ranks = ranks.astype(np.uint8 if len(nodes) <= 2**8 else np.int64)
     logs = np.log(nodes)
     clipped = xp.clip(x, int(nodes[0]), last)
     left = xp.astype(xp.take(xp.asarray(ranks), clipped), xp.int64)
