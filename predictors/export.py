@@ -68,7 +68,8 @@ def run_onnx(model: bytes, columns: Mapping[str, Any]) -> dict[str, NDArray[Any]
 def verify(tables: GemmTables, model: bytes, columns: Mapping[str, Any]) -> float:
     """The largest relative difference between numpy and onnxruntime on `columns` [N].
 
-    Raises `ExportMismatch` if it exceeds `TOLERANCE`, or if a status or a withheld answer differs.
+    Raises `ExportMismatch` if it exceeds `TOLERANCE`, if a status or a withheld answer differs,
+    or if an answer is infinite.
     """
     sizes = (np.asarray(columns[name]) for name in _SIZES)
     with np.errstate(all="ignore"):
@@ -82,7 +83,9 @@ def verify(tables: GemmTables, model: bytes, columns: Mapping[str, Any]) -> floa
             continue
         if not np.array_equal(np.isnan(wanted), np.isnan(got[name])):
             raise ExportMismatch(f"{name}: onnxruntime withholds other rows")
-        seen = np.isfinite(wanted)
+        if np.isinf(wanted).any() or np.isinf(got[name]).any():
+            raise ExportMismatch(f"{name}: an answer is infinite")
+        seen = ~np.isnan(wanted)
         if seen.any():
             difference = np.abs(got[name][seen] / wanted[seen].astype(np.float64) - 1.0)
             largest = max(largest, float(difference.max()))
