@@ -26,6 +26,8 @@ Progress = Callable[[str], None]
 _CHUNK = 400_000
 _LEVELS = 5
 """How many past frontiers the frontier model learns from."""
+_LEAST_SITES = 4
+"""What every deployment must keep below a past frontier for it to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def fit_latency(
 
     Nodes whose n or k lies beyond every measured one are answered by a model of their own. It
     learned what kriging misses when it has to extrapolate, from past frontiers: the grid cut off
-    below a size, and that size predicted from what is left.
+    below a size, and that size predicted from what is left. Grids too small to have two of those
+    are kriged alone there, and `frontier_error` is all NaN.
     """
     surface = fit_surface(
         campaign, seed=seed, progress=lambda name: progress(f"calibrating and kriging {name}")
@@ -111,7 +114,9 @@ def _extrapolate(
     campaign = surface.campaign
     size = np.maximum(campaign.axes.n[:, None], campaign.axes.k[None, :])
     measured_sizes = np.unique(size[campaign.measured.any(axis=0)])
-    levels = measured_sizes[-_LEVELS:]
+    levels = [level for level in measured_sizes[-_LEVELS:] if _enough(campaign, size < level)]
+    if len(levels) < 2:  # each is predicted by a model of the others
+        return
     features, residuals, groups, kriged, places = [], [], [], [], []
     for position, level in enumerate(levels):
         progress(f"a past frontier: {level:.0f}")
@@ -135,6 +140,10 @@ def _extrapolate(
     frontier_error[tuple(where)] = np.log(campaign.values[tuple(where)]) - predicted
     for part in _chunks(_nodes(np.broadcast_to(beyond[..., None], log_ratio.shape))):
         log_ratio[tuple(part)] += model.predict(_with_reach(surface, part))
+
+
+def _enough(campaign: Campaign, sites: NDArray[np.bool_]) -> bool:
+    return bool(((campaign.measured & sites).sum(axis=(1, 2)) >= _LEAST_SITES).all())
 
 
 def _with_reach(surface: Surface, nodes: NDArray[np.int64]) -> NDArray[np.float32]:

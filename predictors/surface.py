@@ -102,6 +102,8 @@ def _spread(
     """Linear interpolation of `block` [N, K, len(known)] along its last axis."""
     if len(known) == len(wanted):
         return block
+    if len(known) == 1:
+        return np.repeat(block, len(wanted), axis=-1)
     right = np.clip(np.searchsorted(known, wanted), 1, len(known) - 1)
     share = np.clip((wanted - known[right - 1]) / (known[right] - known[right - 1]), 0.0, 1.0)
     return block[..., right - 1] * (1.0 - share) + block[..., right] * share

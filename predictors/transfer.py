@@ -87,10 +87,12 @@ def leave_one_gpu_out(
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """For each newest deployment its log error [N, K, M], predicted without its GPU.
 
-    Deployments whose framework and dtype no other GPU was measured with are left out.
+    Deployments whose framework and dtype no other GPU was measured with are left out, so that a
+    campaign on a single GPU yields nothing.
     """
     newest = _newest(campaign)
-    for gpu in sorted({campaign.deployments[g].gpu for g in newest}):
+    gpus = sorted({campaign.deployments[g].gpu for g in newest})
+    for gpu in gpus if len(gpus) > 1 else ():
         model = fit_transfer(campaign, constants, boosting=boosting, without_gpu=gpu, seed=seed)
         for g in newest:
             deployment = campaign.deployments[g]
