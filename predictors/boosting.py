@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from perfcast.errors import MissingExtra
+from perfcast.errors import InvalidInput, MissingExtra, Problem
 
 __all__ = ["CrossFitBoosting"]
 
@@ -66,11 +66,14 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         groups: ArrayLike,
         progress: Callable[[int, int], None] | None = None,
     ) -> Self:
-        """Fit on X [R, F], y [R]; `groups` [R] are fold numbers in [0, folds)."""
+        """Fit on X [R, F], y [R]; `groups` [R] are fold numbers in [0, folds).
+
+        Raises `InvalidInput` for groups that are no folds, `MissingExtra`.
+        """
         xgb = _xgboost()
         X = np.asarray(X, dtype=np.float32)
         y = np.clip(np.asarray(y, dtype=np.float64), -self.clip, self.clip)
-        groups = np.asarray(groups)
+        groups = self._folds_of(groups)
         parameters = {
             "objective": "reg:pseudohubererror",
             "huber_slope": self.slope,
@@ -93,6 +96,14 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.n_features_in_ = X.shape[1]
         return self
 
+    def _folds_of(self, groups: ArrayLike) -> NDArray[np.int64]:
+        """`groups` as an array. Raises `InvalidInput` unless all are folds."""
+        found = np.asarray(groups)
+        if found.dtype.kind not in "iu" or (found < 0).any() or (found >= self.folds).any():
+            reason = f"must be whole numbers from 0 to {self.folds - 1}"
+            raise InvalidInput([Problem("groups", reason)])
+        return found.astype(np.int64)
+
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """The models' mean for groups that none of them saw: X [R, F] -> [R]."""
         check_is_fitted(self, "models_")
@@ -103,7 +114,7 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict_left_out(self, X: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
         """For rows of the training set: each by the model fitted without its fold."""
         check_is_fitted(self, "models_")
-        X, groups = np.asarray(X, dtype=np.float32), np.asarray(groups)
+        X, groups = np.asarray(X, dtype=np.float32), self._folds_of(groups)
         out = np.empty(len(X))
         for fold, model in enumerate(self.models_):
             rows = groups == fold
