@@ -25,9 +25,13 @@ from perfcast.predictors.latency import site_folds
 from perfcast.predictors.surface import Surface
 
 __all__ = [
-    "blend", "coarse_nodes", "directory", "facts_row", "node_offsets", "transfer_offsets",
+    "blend", "coarse_nodes", "directory", "facts_row", "node_offsets", "steps_beyond",
+    "transfer_offsets",
     "widening",
 ]  # fmt: skip
+
+FRONTIER_STEP = 0.5
+"""Past frontiers further out than this many octaves say little about the next one."""
 
 _CHUNK = 400_000
 _DEFAULT_ORDER = ("vllm", "trtllm", "sglang")
@@ -113,7 +117,7 @@ def widening(
 
     `log_ratio`, `error`, `frontier_error` are [N, K, M], `offsets` [N, K, M, 2]. Between nodes:
     each measured node is interpolated from its neighbours two nodes apart, which is twice as far
-    as any question will be. Beyond: past frontiers, which lay 0.26 to 0.42 octaves out.
+    as any question will be. Beyond: past frontiers up to half an octave out (see `steps_beyond`).
     """
     truth = log_ratio + error
     found = []
@@ -126,8 +130,23 @@ def widening(
         gap = np.moveaxis(truth, axis, 0)[1:-1] - between
         found.append(_scores(gap, np.moveaxis(offsets, axis, 0)[1:-1]))
     factor = conformal_factor(np.concatenate(found), coverage)
-    beyond = conformal_factor(_scores(frontier_error, offsets), coverage)
-    return float(np.clip(factor, 1.0, 6.0)), float(np.clip((beyond - 1.0) / 0.33, 1.0, 12.0))
+    step = np.broadcast_to(steps_beyond(axes, error)[..., None], error.shape)
+    near = np.where(step <= FRONTIER_STEP, frontier_error, np.nan)
+    needed = (scores(near, offsets) - 1.0) / step
+    beyond = conformal_factor(needed[np.isfinite(needed)], coverage)
+    return float(np.clip(factor, 1.0, 6.0)), float(np.clip(beyond, 0.25, 12.0))
+
+
+def steps_beyond(axes: Axes, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many octaves each site's larger side lies beyond the next smaller size measured: [N, K].
+
+    `values` [..., N, K, M] are finite where something was measured. 0 for the smallest size.
+    """
+    size = np.maximum(axes.n[:, None], axes.k[None, :])
+    seen = np.isfinite(values).any(axis=-1)
+    sizes = np.unique(size[seen.reshape(-1, *size.shape).any(axis=0)])
+    below = sizes[np.maximum(np.searchsorted(sizes, size) - 1, 0)]
+    return np.asarray(np.log2(size / below))
 
 
 def _scores(error: NDArray[np.float64], offsets: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Arrays", "Stages"]
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
 class Stages:
@@ -33,7 +33,7 @@ class Stages:
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(key, encoding="utf-8")
 
-    def run(self, name: str, compute: Callable[[], Mapping[str, NDArray[np.generic]]]) -> Arrays:
+    def run(self, name: str, compute: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
         """The arrays of stage `name`: computed, or read back if it was completed before."""
         path = self._folder / f"{name}.npz"
         if path.is_file():
@@ -45,7 +45,7 @@ class Stages:
         staging = path.with_suffix(".partial")
         with staging.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        os.replace(staging, path)
+        staging.replace(path)
         self.seconds[name] = time.monotonic() - started
         self._report(f"{name}: {self.seconds[name]:.0f} s")
         return arrays

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 import perfcast
-from perfcast.cli import bench, models, predict, recommend, serve
+from perfcast.cli import bench, models, predict, recommend, serve, train
 from perfcast.cli.console import Console
 from perfcast.errors import PerfcastError
 
@@ -51,6 +51,8 @@ app.command("models")(models.models)
 app.add_typer(predict.app, name="predict")
 app.add_typer(recommend.app, name="recommend")
 app.command("bench")(bench.bench)
+app.add_typer(train.train_app, name="train")
+app.add_typer(train.evaluate_app, name="evaluate")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,0 +1,100 @@
+"""`perfcast train` and `perfcast evaluate`: doors to perfcast.training, which loads on use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perfcast.cli.console import Console
+from perfcast.cli.options import JSON
+from perfcast.errors import MissingExtra
+
+__all__ = ["evaluate_app", "train_app"]
+
+train_app = typer.Typer(help="Train a bundle from measurements.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Score a bundle on measurements.", no_args_is_help=True)
+
+DATA = Annotated[
+    Path, typer.Option("--data", help="A Parquet or CSV file, or a folder of them.", exists=False)
+]
+
+
+@train_app.command("gemm")
+def train_gemm(
+    data: DATA,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle. Default: models/gemm of this install")
+    ] = None,
+    work: Annotated[
+        Path, typer.Option(help="Where stages are kept until the bundle is written.")
+    ] = Path(".perfcast-train"),
+    trees: Annotated[int, typer.Option(min=1, max=5000)] = 300,
+    depth: Annotated[int, typer.Option(min=2, max=16)] = 9,
+    folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threads: Annotated[int, typer.Option(min=1, max=256)] = 2,
+    track: Annotated[bool, typer.Option(help="Record the run in MLflow.")] = True,
+    json: JSON = False,
+) -> int:
+    """Fit floor, kriging, boosting, intervals, transfer and power; export; write the bundle."""
+    from rich.console import Console as Screen
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from perfcast.settings import Settings
+
+    try:
+        from perfcast.training.gemm import Options
+        from perfcast.training.train_gemm import train_gemm as train
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train") from error
+
+    console = Console(json=json)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Screen(stderr=True), transient=True) as progress:
+        line = progress.add_task("starting")
+        bundle, found = train(
+            data,
+            output=output or Settings.from_env().models_dir / "gemm",
+            options=Options(trees=trees, depth=depth, folds=folds, seed=seed, threads=threads),
+            work=work,
+            track=track,
+            report=lambda text: progress.update(line, description=text),
+        )
+    if json:
+        console.result({"model": bundle.name, "summary": bundle.card["summary"]})
+        return 0
+    for report in found.values():
+        console.show(*report.to_tables())
+    console.show(f"{bundle.name} written to {bundle.path}")
+    return 0
+
+
+@evaluate_app.command("gemm")
+def evaluate_gemm(
+    data: DATA,
+    baselines: Annotated[
+        bool, typer.Option(help="Also train plain baselines on held-out sites of the data (slow).")
+    ] = False,
+    json: JSON = False,
+) -> int:
+    """Score the installed model on measured rows, and the baselines beside it.
+
+    On the rows it was trained on its figures flatter it; the card has the left-out ones.
+    """
+    from perfcast.settings import Settings
+
+    try:
+        from perfcast.training.evaluate_gemm import evaluate_gemm as evaluate
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train") from error
+
+    console = Console(json=json)
+    found = evaluate(data, models_dir=Settings.from_env().models_dir, baselines=baselines)
+    if json:
+        console.result({name: report.to_dict() for name, report in found.items()})
+        return 0
+    for report in found.values():
+        console.show(*report.to_tables())
+    return 0
