@@ -71,7 +71,7 @@ def siblings(deployments: tuple[Deployment, ...]) -> NDArray[np.int64]:
     """For each deployment its siblings' positions [G, 4], -1 for none.
 
     Three for the same GPU and dtype under each framework, newest version; one for the same
-    framework and dtype on the most similar other GPU of the same architecture.
+    framework and dtype on the most similar other GPU of the same generation.
     """
     newest: dict[tuple[str, str, str], int] = {}
     for position, d in enumerate(deployments):  # sorted by version within a framework
