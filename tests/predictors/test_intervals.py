@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from perfcast.predictors.intervals import (
+    MIN_OFFSET,
+    Offsets,
+    conformal_factor,
+    fit_offsets,
+    raw_offsets,
+    scores,
+    tail_offsets,
+)
+
+Rows = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]
+
+
+@given(
+    st.lists(st.integers(0, 10**6), min_size=12, max_size=80, unique=True),
+    st.sampled_from([0.5, 0.8, 0.9]),
+)
+def test_one_more_score_is_covered(values: list[int], coverage: float) -> None:
+    """The conformal guarantee itself: any of R + 1 scores is as likely to be the one left out."""
+    score = np.array(values, dtype=np.float64)
+    held = [score[i] <= conformal_factor(np.delete(score, i), coverage) for i in range(len(score))]
+    assert np.mean(held) >= coverage
+    assert np.mean(held) <= coverage + 2.0 / len(score), "nor is it wider than it has to be"
+
+
+def test_few_scores() -> None:
+    assert conformal_factor(np.array([]), 0.9) == 1.0
+    assert conformal_factor(np.array([0.5, 3.0]), 0.9) == 3.0, "the largest is all there is"
+
+
+def test_scores_by_hand() -> None:
+    error = np.array([-0.2, 0.2, 0.0, np.nan])
+    found = scores(error, np.array([[0.1, 0.4]] * 4))
+    assert found[:3].tolist() == [2.0, 0.5, 0.0]
+    assert np.isnan(found[3])
+
+
+def test_tails() -> None:
+    error = np.linspace(-1.0, 3.0, 401)
+    low, high = tail_offsets(error, 0.9)
+    assert (low, high) == pytest.approx((0.8, 2.8))
+    assert np.mean((error >= -low - 1e-9) & (error <= high + 1e-9)) == pytest.approx(0.9, abs=0.01)
+    assert tail_offsets(np.full(5, 0.75), 0.9) == (MIN_OFFSET, 0.75)
+    assert tail_offsets(np.full(5, -0.75), 0.9) == (0.75, MIN_OFFSET)
+
+
+def rows(count: int, seed: int) -> Rows:
+    """Errors that grow with the first feature, twice as large in group 1, skewed upwards."""
+    random = np.random.default_rng(seed)
+    X = random.uniform(0, 1, (count, 3)).astype(np.float32)
+    group = random.integers(0, 2, count)
+    noise = random.standard_normal(count)
+    size = (0.01 + 0.1 * X[:, 0]) * (1 + group)
+    return X, np.where(noise > 0, 2 * noise, noise) * size, group
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Offsets:
+    X, error, group = rows(4_000, 0)
+    half = np.arange(len(X)) % 2 == 0
+    return fit_offsets(X, error, group=group, half=half, coverage=0.9, trees=25, depth=3, threads=1)
+
+
+def test_every_group_is_covered(fitted: Offsets) -> None:
+    X, error, group = rows(4_000, 1)
+    offsets = fitted.predict(X, group)
+    assert offsets.shape == (4_000, 2) and (offsets > 0).all()
+    inside = (error >= -offsets[:, 0]) & (error <= offsets[:, 1])
+    for g in range(2):
+        here = group == g
+        # three binomial deviations, and what 2,000 calibration rows leave to chance
+        room = 3 * np.sqrt(0.9 * 0.1 * (1 / here.sum() + 1 / 2_000))
+        assert inside[here].mean() == pytest.approx(0.9, abs=room)
+
+
+def test_width_follows_difficulty(fitted: Offsets) -> None:
+    easy = np.tile(np.array([[0.05, 0.5, 0.5]], dtype=np.float32), (2, 1))
+    hard = np.tile(np.array([[0.95, 0.5, 0.5]], dtype=np.float32), (2, 1))
+    group = np.arange(2)
+    narrow, wide = fitted.predict(easy, group), fitted.predict(hard, group)
+    assert (wide > 1.5 * narrow).all()
+    assert (narrow[1] > 1.5 * narrow[0]).all(), "group 1 is twice as uncertain"
+    assert (wide[:, 1] > 1.5 * wide[:, 0]).all(), "upwards more than downwards"
+
+
+def test_it_repeats(fitted: Offsets) -> None:
+    X, error, group = rows(4_000, 0)
+    half = np.arange(len(X)) % 2 == 0
+    again = fit_offsets(
+        X, error, group=group, half=half, coverage=0.9, trees=25, depth=3, threads=1
+    )
+    assert np.array_equal(again.factors, fitted.factors)
+    assert np.array_equal(again.predict(X, group), fitted.predict(X, group))
+
+
+def test_no_timer_is_that_good() -> None:
+    X, _, group = rows(400, 2)
+    half = np.arange(400) % 2 == 0
+    silent = fit_offsets(
+        X, np.zeros(400), group=group, half=half, coverage=0.9, trees=3, depth=2, threads=1
+    )
+    for model in silent.models:
+        assert raw_offsets(model, X) == pytest.approx(MIN_OFFSET)
