@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcast.errors import InvalidInput, Problem
+
 __all__ = ["Arrays", "Stages"]
 
 Arrays = dict[str, NDArray[Any]]
+
+_MARK = "key"
 
 
 class Stages:
     """Results of stages as .npz files in `folder`, valid for one `key` (data and options).
 
-    A folder with results of another key is emptied first: stale stages never mix with new ones.
+    Results of another key are removed first: stale stages never mix with new ones. Nothing else
+    in the folder is ever removed. Raises `InvalidInput` for a folder that holds other things, or
+    that is no folder.
     """
 
     def __init__(
@@ -27,9 +33,15 @@ class Stages:
     ) -> None:
         self._folder, self._report = folder, report
         self.seconds: dict[str, float] = {}
-        mark = folder / "key"
-        if folder.exists() and (not mark.is_file() or mark.read_text(encoding="utf-8") != key):
-            shutil.rmtree(folder)
+        mark = folder / _MARK
+        if folder.exists() and not folder.is_dir():
+            raise InvalidInput([Problem("work", f"{folder} is not a folder")])
+        if mark.is_file():
+            if mark.read_text(encoding="utf-8") != key:
+                self.discard()
+        elif folder.exists() and any(folder.iterdir()):
+            reason = f"{folder} holds files that are not a training's; name a folder of its own"
+            raise InvalidInput([Problem("work", reason)])
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(key, encoding="utf-8")
 
@@ -37,19 +49,38 @@ class Stages:
         """The arrays of stage `name`: computed, or read back if it was completed before."""
         path = self._folder / f"{name}.npz"
         if path.is_file():
-            self._report(f"{name}: resumed")
-            with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
+            try:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                    arrays = {key: stored[key] for key in stored.files}
+            except (EOFError, OSError, ValueError, zipfile.BadZipFile):
+                self._report(f"{name}: what was kept is damaged")
+            else:
+                self._report(f"{name}: resumed")
+                return arrays
         started = time.monotonic()
         arrays = dict(compute())
-        staging = path.with_suffix(".partial")
-        with staging.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        staging.replace(path)
+        _save(path, arrays)
         self.seconds[name] = time.monotonic() - started
         self._report(f"{name}: {self.seconds[name]:.0f} s")
         return arrays
 
     def discard(self) -> None:
-        """Remove everything, once the bundle is written."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove all stages, once the bundle is written, and the folder if nothing else is in it.
+
+        The mark goes last: cut short, what is left is still a training's folder.
+        """
+        for pattern in ("*.npz", "*.partial", _MARK):
+            for path in self._folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        if self._folder.is_dir() and not any(self._folder.iterdir()):
+            self._folder.rmdir()
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    for key, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{path.stem}: {key} holds objects, which numpy would pickle")
+    staging = path.with_suffix(".partial")
+    with staging.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    staging.replace(path)
