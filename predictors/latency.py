@@ -36,8 +36,9 @@ class LatencyNodes:
 
     `log_floor` is the calibrated floor and `log_ratio` the predicted logarithm of time over it,
     never from the node's own site. `error` is measured minus predicted (log; NaN where nothing
-    was measured). `frontier_error` is the same for past frontiers, each predicted from smaller
-    shapes only. `constants` [G, 7] calibrate the floors.
+    was measured). `frontier_error` is the same for past frontiers, each kriged from smaller
+    shapes only and corrected by what the other frontiers taught. `constants` [G, 7] calibrate
+    the floors.
     """
 
     constants: NDArray[np.float64]
