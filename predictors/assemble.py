@@ -14,7 +14,7 @@ from perfcast.predictors.campaign import Axes, Campaign, Deployment
 from perfcast.predictors.context import context
 from perfcast.predictors.gemm import COLUMNS, Directory
 from perfcast.predictors.intervals import (
-    MIN_OFFSET,
+    UNTESTED_OFFSET,
     conformal_factor,
     fit_offsets,
     raw_offsets,
@@ -25,9 +25,8 @@ from perfcast.predictors.latency import site_folds
 from perfcast.predictors.surface import Surface
 
 __all__ = [
-    "blend", "coarse_nodes", "directory", "facts_row", "node_offsets", "steps_beyond",
-    "transfer_offsets",
-    "widening",
+    "blend", "coarse_nodes", "directory", "facts_row", "node_offsets", "site_halves",
+    "steps_beyond", "transfer_offsets", "widening",
 ]  # fmt: skip
 
 FRONTIER_STEP = 0.5
@@ -65,6 +64,7 @@ def node_offsets(
     coarse: NDArray[np.int64],
     coverage: float,
     seed: int = 0,
+    threads: int = 2,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """`(offsets at coarse nodes [G, N, K, C, 2], at measured rows [R, 2], left-out rows' nodes)`.
 
@@ -74,13 +74,13 @@ def node_offsets(
     constants = np.full((len(campaign.deployments), 7), np.nan)
     surface = Surface(campaign, constants, log_floor, log_ratio, error)
     nodes = np.array(np.nonzero(np.isfinite(error)), dtype=np.int64)
-    # two bits of one hash: another salt would shift a CRC by a constant, and tell nothing new
-    part = site_folds(campaign.axes, 4, salt="half")[nodes[1], nodes[2]]
+    part = _site_quarters(campaign.axes)[nodes[1], nodes[2]]
     half = part % 2 == 0
     features = context(surface, nodes)
     fitted = fit_offsets(
-        features, error[tuple(nodes)], group=nodes[0], half=half, coverage=coverage, seed=seed
-    )
+        features, error[tuple(nodes)], group=nodes[0], half=half, coverage=coverage,
+        threads=threads, seed=seed,
+    )  # fmt: skip
     left_out = np.empty((nodes.shape[1], 2))
     # models are fitted on one half; the factor used here comes from that same half's counterpart
     for model, side in zip(fitted.models, (~half, half), strict=True):
@@ -103,6 +103,16 @@ def node_offsets(
         offsets = fitted.predict(context(surface, chunk), chunk[0])
         grid[chunk[0], chunk[1], chunk[2], position[chunk[3]]] = offsets
     return grid, left_out, nodes
+
+
+def site_halves(axes: Axes) -> NDArray[np.int64]:
+    """Which half, 0 or 1, each site [N, K] is in: quantiles of one are calibrated on the other."""
+    return _site_quarters(axes) % 2
+
+
+def _site_quarters(axes: Axes) -> NDArray[np.int64]:
+    # two bits of one hash: another salt would shift a CRC by a constant, and tell nothing new
+    return site_folds(axes, 4, salt="half")
 
 
 def widening(
@@ -235,8 +245,8 @@ def transfer_offsets(
     }
     found = {dtype: tail_offsets(error, coverage) for dtype, error in pooled.items()}
     found[""] = (
-        max((low for low, _ in found.values()), default=MIN_OFFSET),
-        max((high for _, high in found.values()), default=MIN_OFFSET),
+        max((low for low, _ in found.values()), default=UNTESTED_OFFSET),
+        max((high for _, high in found.values()), default=UNTESTED_OFFSET),
     )
     return found
 

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from perfcast.errors import MissingExtra
 
 __all__ = [
-    "MIN_OFFSET", "Offsets", "conformal_factor", "fit_offsets", "raw_offsets", "scores",
-    "tail_offsets",
+    "MIN_OFFSET", "UNTESTED_OFFSET", "Offsets", "conformal_factor", "fit_offsets", "raw_offsets",
+    "scores", "tail_offsets",
 ]  # fmt: skip
 
 MIN_OFFSET = 0.002
 """No interval claims to be narrower than +-0.2 %: timers are not that good."""
+
+UNTESTED_OFFSET = float(np.log(2.0))
+"""A factor of two each way, where no measurement could be left out to test an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ def conformal_factor(score: NDArray[np.float64], coverage: float) -> float:
 
 
 def tail_offsets(error: NDArray[np.float64], coverage: float) -> tuple[float, float]:
-    """Fixed offsets (below, above) that hold `coverage` of log errors [R]."""
+    """Fixed offsets (below, above) that hold `coverage` of log errors [R]; if none, a guess."""
+    if len(error) == 0:
+        return UNTESTED_OFFSET, UNTESTED_OFFSET
     tail = (1.0 - coverage) / 2.0
     low, high = np.quantile(error, [tail, 1.0 - tail])
     return max(-float(low), MIN_OFFSET), max(float(high), MIN_OFFSET)

@@ -61,7 +61,7 @@ def fit_power(
 class PowerTransfer:
     """Power on GPUs without any, and its errors when each measured GPU was left out in turn.
 
-    `errors` maps a GPU to measured minus predicted log power [R].
+    `errors` maps a GPU to measured minus predicted log power [R]; empty if there was only one.
     """
 
     boosting: CrossFitBoosting
@@ -101,7 +101,8 @@ def fit_power_transfer(
     X, y, group = np.concatenate(features), np.concatenate(targets), np.concatenate(groups)
     boosting.fit(X, y, groups=group)
     error = y - np.minimum(boosting.predict_left_out(X, group), 0.0)
-    return PowerTransfer(boosting, {gpu: error[group == i] for i, gpu in enumerate(gpus)})
+    left_out = gpus if len(gpus) > 1 else ()  # a single GPU is never predicted by others
+    return PowerTransfer(boosting, {gpu: error[group == i] for i, gpu in enumerate(left_out)})
 
 
 def _utilisation(

@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcast.features.hardware import GPUS
 from perfcast.predictors.assemble import coarse_nodes, node_offsets, widening
 from perfcast.predictors.boosting import CrossFitBoosting
 from perfcast.predictors.campaign import Axes, Campaign, Deployment
@@ -26,6 +25,7 @@ from perfcast.predictors.transfer import (
     unmeasured_deployments,
 )
 from perfcast.training.dataset import DataSet
+from perfcast.training.gemm_needs import FAMILIES, family, require_enough
 from perfcast.training.stages import Arrays, Stages
 from perfcast.training.versions import version_key
 
@@ -94,8 +94,10 @@ def newest_positions(deployments: Sequence[Deployment]) -> list[int]:
 
 
 def fit(data: DataSet, *, options: Options, stages: Stages, report: Callable[[str], None]) -> Fit:
-    """Run (or resume) every stage on the measurements `data`."""
+    """Run (or resume) every stage on the measurements `data`. Raises `DataError` for too few."""
     campaign = _campaign(data, "latency_ms")
+    power_campaign = _power_campaign(data, campaign)
+    require_enough(campaign, power_campaign, folds=options.folds)
     count = len(campaign.deployments)
     shape = (count, *campaign.axes.shape)
     coarse = coarse_nodes(campaign.axes.m)
@@ -107,14 +109,14 @@ def fit(data: DataSet, *, options: Options, stages: Stages, report: Callable[[st
     whole["offsets"] = np.empty((*shape[:3], len(coarse), 2))
     whole["left_out_offsets"] = np.full((*shape, 2), np.nan)
     whole["between_nodes"], whole["per_octave"] = np.empty(count), np.empty(count)
-    for family in ("hopper", "blackwell", "other"):
-        members = [i for i, d in enumerate(campaign.deployments) if _family(d.gpu) == family]
+    for kin in FAMILIES:
+        members = [i for i, d in enumerate(campaign.deployments) if family(d.gpu) == kin]
         if not members:
             continue
         part = campaign.select(members)
-        latency = stages.run(f"latency-{family}", partial(_latency, part, options, report))
+        latency = stages.run(f"latency-{kin}", partial(_latency, part, options, report))
         offsets = stages.run(
-            f"intervals-{family}",
+            f"intervals-{kin}",
             partial(_intervals, part, latency, coarse, options),
         )
         for name, values in {**latency, **offsets}.items():
@@ -123,7 +125,6 @@ def fit(data: DataSet, *, options: Options, stages: Stages, report: Callable[[st
         "transfer", lambda: _transfer(campaign, whole["constants"], options, report)
     )
     log_latency = whole["log_floor"] + whole["log_ratio"]
-    power_campaign = _power_campaign(data, campaign)
     unmeasured = tuple(unmeasured_deployments(campaign))
     power = stages.run(
         "power",
@@ -178,14 +179,6 @@ def _power_campaign(data: DataSet, campaign: Campaign) -> Campaign:
     return power.select(kept)
 
 
-def _family(gpu: str) -> str:
-    """GPUs whose kernels have enough in common to learn from each other."""
-    architecture = GPUS[gpu].architecture
-    if architecture in ("blackwell", "blackwell_ultra"):
-        return "blackwell"
-    return architecture if architecture == "hopper" else "other"
-
-
 def _boosting(options: Options, **changes: float) -> CrossFitBoosting:
     model = CrossFitBoosting(
         folds=options.folds,
@@ -214,7 +207,7 @@ def _intervals(
 ) -> Arrays:
     grid, left_out, nodes = node_offsets(
         campaign, latency["log_floor"], latency["log_ratio"], latency["error"],
-        coarse=coarse, coverage=options.coverage, seed=options.seed,
+        coarse=coarse, coverage=options.coverage, seed=options.seed, threads=options.threads,
     )  # fmt: skip
     scattered = np.full((*latency["error"].shape, 2), np.nan)
     scattered[tuple(nodes)] = left_out
@@ -276,7 +269,7 @@ def _power(
     )
     offsets, left_out, where = node_offsets(
         power, known, nodes.log_power, nodes.error,
-        coarse=coarse, coverage=options.coverage, seed=options.seed,
+        coarse=coarse, coverage=options.coverage, seed=options.seed, threads=options.threads,
     )  # fmt: skip
     scattered = np.full((*nodes.error.shape, 2), np.nan)
     scattered[tuple(where)] = left_out

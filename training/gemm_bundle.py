@@ -93,7 +93,7 @@ def _transferred_offsets(fit: Fit, options: Options) -> NDArray[np.float64]:
 def _power(fit: Fit, options: Options) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Log power and its offsets [..., 2] for every deployment, at coarse m."""
     log_power = fit.log_power.copy()
-    pooled = np.concatenate(list(fit.power_transfer_errors.values()))
+    pooled = np.concatenate([np.zeros(0), *fit.power_transfer_errors.values()])
     pair = np.array(tail_offsets(pooled, options.coverage))
     offsets = np.broadcast_to(pair, (*log_power.shape, 2)).copy()
     blended = blend(fit.power_full, fit.power_error)[..., fit.coarse]

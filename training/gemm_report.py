@@ -15,7 +15,7 @@ from perfcast.training.dataset import Category
 from perfcast.training.gemm import Fit, Options, newest_positions
 from perfcast.training.report import Forecast, Report, evaluate
 
-__all__ = ["reports"]
+__all__ = ["leave_one_gpu_mape", "metrics_for_card", "power_transfer_summary", "reports"]
 
 _BY = ((), ("gpu",), ("gpu", "framework"), ("gpu", "dtype"), ("gpu", "framework", "dtype"))
 _LEAVE_OUT = ("h100_sxm", "h200_sxm", "b200_sxm", "a100_sxm", "l40s")
@@ -24,11 +24,13 @@ _LEAVE_OUT = ("h100_sxm", "h200_sxm", "b200_sxm", "a100_sxm", "l40s")
 def reports(fit: Fit, options: Options) -> dict[str, Report]:
     """Reports by name, over the newest version of each framework unless power decides.
 
+    A report that no row can be part of is left out: `frontier` where sizes lie further apart than
+    half an octave, `gpu` where a single GPU was measured.
+
     - `site`: every (n, k) pair predicted from the others.
     - `frontier`: n or k larger than anything the prediction was made from.
     - `gpu`: GPUs predicted from the other GPUs (newest versions).
     - `power`: as `site`, for power.
-    - `power_gpu`: power of GPUs predicted from the other GPUs' power.
     """
     campaign = fit.campaign
     newest = np.zeros(len(campaign.deployments), dtype=bool)
@@ -47,24 +49,26 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
     predicted = np.log(campaign.values[rows]) - fit.frontier_error[rows]
     wider = 1.0 + fit.per_octave[np.nonzero(rows)[0]] * step[rows]
     offsets = fit.left_out_offsets[rows] * wider[:, None]
-    out["frontier"] = _report(
-        "a quarter to half an octave beyond the largest size seen",
-        "latency_ms",
-        campaign,
-        rows,
-        predicted,
-        offsets,
-    )
+    if rows.any():
+        out["frontier"] = _report(
+            "a quarter to half an octave beyond the largest size seen",
+            "latency_ms",
+            campaign,
+            rows,
+            predicted,
+            offsets,
+        )
     rows = np.isfinite(fit.transfer_error)
     predicted = np.log(campaign.values[rows]) - fit.transfer_error[rows]
-    out["gpu"] = _report(
-        "GPU left out",
-        "latency_ms",
-        campaign,
-        rows,
-        predicted,
-        _transfer_offsets(fit, options)[rows],
-    )
+    if rows.any():
+        out["gpu"] = _report(
+            "GPU left out",
+            "latency_ms",
+            campaign,
+            rows,
+            predicted,
+            _transfer_offsets(fit, options)[rows],
+        )
     rows = np.isfinite(fit.power_error)
     out["power"] = _report(
         "sites left out", "power_w", fit.power, rows,
