@@ -89,6 +89,7 @@ def write_bundle(path: Path, model: bytes, card: Mapping[str, Any]) -> Bundle:
     """Write a bundle to folder `path`, replacing what was there only once the new one is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    retired = path.with_name(f".{path.name}-retired-{os.getpid()}")
     try:
         (staging / MODEL_FILE).write_bytes(model)
         full = {**card, "schema": SCHEMA, "model_sha256": hashlib.sha256(model).hexdigest()}
@@ -96,12 +97,13 @@ def write_bundle(path: Path, model: bytes, card: Mapping[str, Any]) -> Bundle:
         (staging / CARD_FILE).write_text(text + "\n", encoding="utf-8")
         Bundle.open(staging)
         staging.chmod(0o755)
-        retired = path.with_name(f".{path.name}-retired-{os.getpid()}")
         if path.exists():
             path.rename(retired)
         staging.rename(path)
         shutil.rmtree(retired, ignore_errors=True)
     except BaseException:
+        if retired.exists() and not path.exists():  # cut short between the two renames
+            retired.rename(path)
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return Bundle.open(path)

@@ -46,7 +46,7 @@ def evaluate_gemm(
             rows[quantity],
             Forecast(estimate.value, estimate.low, estimate.high),
             rows.categories,
-            title=f"{predictor.bundle.name} on {data.name}",
+            title=f"{predictor.bundle.name} on {data.resolve().name}",
             quantity=quantity,
         )
     if baselines:

@@ -7,11 +7,13 @@ import json
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from perfcast.bundle import Bundle, write_bundle
+from perfcast.errors import MissingExtra
 from perfcast.features.tasks import GEMM
 from perfcast.training.gemm import Fit, Options, fit
 from perfcast.training.gemm_bundle import card_of, tables_of
@@ -22,7 +24,7 @@ from perfcast.training.gemm_report import (
     reports,
 )
 from perfcast.training.reading import read_data_set
-from perfcast.training.report import Report
+from perfcast.training.report import Report, Scores
 from perfcast.training.stages import Stages
 from perfcast.training.tracking import Tracker
 
@@ -51,12 +53,15 @@ def train_gemm(
 
     Interrupted, it goes on from the last finished stage kept under `work`; the bundle in `output`
     is replaced only by a whole one. With `track`, MLflow gets the run, its figures and the
-    bundle, and the best model so far the alias `champion`. Raises `DataError` for data it cannot
-    use and `ExportMismatch` if the exported model disagrees with the tables.
+    bundle, and the best model so far the alias `champion`. Raises `MissingExtra`, `DataError` for
+    data it cannot use, `InvalidInput` for a `work` it cannot use, and `ExportMismatch` if the
+    exported model disagrees with the tables.
     """
+    _require_extra()
     report(f"reading {data}")
     measurements = read_data_set(data, task=GEMM)
     report(f"{len(measurements):,} measurements")
+    tracker = Tracker() if track else None  # a store that cannot be opened is said now, not later
     fingerprint = measurements.fingerprint()
     key = hashlib.sha256(f"{fingerprint}{json.dumps(asdict(options))}".encode()).hexdigest()
     stages = Stages(work, key=key, report=report)
@@ -77,9 +82,9 @@ def train_gemm(
     )
     card["summary"] = _summary(found, fitted, options)
     bundle = write_bundle(output, model, card)
-    if track:
+    if tracker is not None:
         report("recording the run in MLflow")
-        with Tracker().run(
+        with tracker.run(
             f"gemm {bundle.version}",
             parameters=asdict(options),
             data_fingerprint=fingerprint,
@@ -88,12 +93,12 @@ def train_gemm(
             run.log_report(found["site"])
             run.log_report(found["power"])
             for name in ("frontier", "gpu"):
-                metrics = found[name].metrics()
+                metrics = found[name].metrics() if name in found else {}
                 run.log_metrics({f"{name}/{key}": value for key, value in metrics.items()})
             run.log_metrics({f"seconds/{name}": s for name, s in stages.seconds.items()})
             run.log_bundle(bundle)
-            site = found["site"].row().scores.median_ape_percent
-            registration = run.register(GEMM.name, PRIMARY_METRIC, float(site or 0.0))
+            site = found["site"].metrics()[PRIMARY_METRIC]
+            registration = run.register(GEMM.name, PRIMARY_METRIC, site)
         verdict = "champion" if registration.champion else "not champion"
         report(f"version {registration.version}: {verdict}, {registration.reason}")
     stages.discard()
@@ -101,9 +106,14 @@ def train_gemm(
 
 
 def _summary(found: dict[str, Report], fitted: Fit, options: Options) -> dict[str, Any]:
-    """Headline figures, in percent, every one of them left out."""
-    site, frontier, power = (found[name].row().scores for name in ("site", "frontier", "power"))
-    mape = leave_one_gpu_mape(found["gpu"])
+    """Headline figures, in percent, every one of them left out; those that nothing could tell are
+    not there."""
+    nothing = Scores(rows=0, answered=0)
+    site, frontier, power = (
+        found[name].row().scores if name in found else nothing
+        for name in ("site", "frontier", "power")
+    )
+    mape = leave_one_gpu_mape(found["gpu"]) if "gpu" in found else {}
     figures = {
         "latency_median_error_percent": site.median_ape_percent,
         "latency_p90_error_percent": site.p90_ape_percent,
@@ -117,6 +127,15 @@ def _summary(found: dict[str, Report], fitted: Fit, options: Options) -> dict[st
         "nominal_coverage_percent": 100 * options.coverage,
     }
     return {name: round(value, 4) for name, value in figures.items() if value is not None}
+
+
+def _require_extra() -> None:
+    """Raise `MissingExtra` for a package that would be missed only at the end of a long fit."""
+    for package in ("scipy", "sklearn", "xgboost", "onnx", "ndonnx", "spox"):
+        try:
+            import_module(package)
+        except ModuleNotFoundError as error:
+            raise MissingExtra(package, "train") from error
 
 
 def _versions() -> dict[str, str]:

@@ -51,7 +51,7 @@ def train_gemm(
         raise MissingExtra(str(error.name), "train") from error
 
     console = Console(json=json)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Screen(stderr=True), transient=True) as progress:
         line = progress.add_task("starting")
         bundle, found = train(
