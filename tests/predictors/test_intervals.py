@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from perfcast.predictors.intervals import (
     MIN_OFFSET,
+    UNTESTED_OFFSET,
     Offsets,
     conformal_factor,
     fit_offsets,
@@ -48,6 +49,7 @@ def test_tails() -> None:
     low, high = tail_offsets(error, 0.9)
     assert (low, high) == pytest.approx((0.8, 2.8))
     assert np.mean((error >= -low - 1e-9) & (error <= high + 1e-9)) == pytest.approx(0.9, abs=0.01)
+    assert tail_offsets(np.array([]), 0.9) == (UNTESTED_OFFSET, UNTESTED_OFFSET)
     assert tail_offsets(np.full(5, 0.75), 0.9) == (MIN_OFFSET, 0.75)
     assert tail_offsets(np.full(5, -0.75), 0.9) == (0.75, MIN_OFFSET)
 

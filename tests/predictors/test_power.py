@@ -105,6 +105,13 @@ def test_errors_by_gpu(transfer: PowerTransfer) -> None:
     assert halved.errors["l40s"] == pytest.approx(transfer.errors["l40s"] + np.log(0.5), abs=1e-9)
 
 
+def test_a_single_gpu_was_never_left_out() -> None:
+    alone = fit_power_transfer(powered((H200,)), log_truth((H200,)), boosting=boosting(**SETTINGS))
+    assert alone.errors == {}
+    found = alone.predict(H200, AXES, log_truth((H200,))[0])
+    assert np.median(np.abs(found - log_power((H200,))[0])) < 0.05
+
+
 def test_rows_can_be_sampled() -> None:
     few = fit_power_transfer(
         powered(), log_truth(POWERED), boosting=boosting(**SETTINGS), rows_per_deployment=50

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from perfcast.features.hardware import GPUS
+from perfcast.predictors import gemm
+from perfcast.predictors.assemble import (
+    blend,
+    coarse_nodes,
+    directory,
+    facts_row,
+    node_offsets,
+    site_halves,
+    steps_beyond,
+    transfer_offsets,
+    widening,
+)
+from perfcast.predictors.campaign import Axes, Campaign, Deployment
+from perfcast.predictors.gemm import COLUMNS, Directory
+from perfcast.predictors.intervals import MIN_OFFSET, UNTESTED_OFFSET
+from perfcast.predictors.latency import site_folds
+from tests.predictors.campaigns import AXES, CONSTANTS, H100, H200, H200_TRTLLM, campaign, log_truth
+
+OLD = H200._replace(framework_version="0.9.0")
+A100 = H200._replace(gpu="a100_sxm")
+SGLANG = H200._replace(framework="sglang", framework_version="0.5.14")
+H100_SGLANG = SGLANG._replace(gpu="h100_sxm")
+VLLM_B200 = H200._replace(gpu="b200_sxm")
+TRTLLM_B200 = H200_TRTLLM._replace(gpu="b200_sxm")
+DEPLOYMENTS = (TRTLLM_B200, H100_SGLANG, H200_TRTLLM, OLD, H200, A100, SGLANG, VLLM_B200)
+MEASURED = 5
+FRAMEWORKS = ("sglang", "trtllm", "vllm")
+
+axes = st.lists(st.integers(1, 2**24), min_size=2, max_size=90, unique=True).map(
+    lambda nodes: np.array(sorted(nodes), dtype=np.float64)
+)
+
+
+@given(axes, st.integers(2, 40))
+def test_coarse_nodes(nodes: NDArray[np.float64], count: int) -> None:
+    found = coarse_nodes(nodes, count)
+    assert found[0] == 0 and found[-1] == len(nodes) - 1, "ends included"
+    assert (np.diff(found) > 0).all()
+    assert 2 <= len(found) <= count
+    # no node lies further from a coarse one than half a step, or the gap that is there anyway
+    logs = np.log(nodes)
+    step = (logs[-1] - logs[0]) / (count - 1)
+    wanted = np.linspace(logs[0], logs[-1], count)
+    nearest = np.abs(logs[found][:, None] - wanted).min(axis=1)
+    largest_gap = np.diff(logs).max()
+    assert (nearest <= max(step, largest_gap) / 2 + 1e-9).all()
+
+
+def test_coarse_nodes_by_hand() -> None:
+    nodes = np.exp2(np.arange(13))
+    assert coarse_nodes(nodes, 5).tolist() == [0, 3, 6, 9, 12]
+    assert coarse_nodes(nodes).tolist() == list(range(13)), "all, where there are few"
+
+
+def test_blend() -> None:
+    error = np.full((2, 2, 2, 2), 0.02)
+    error[0, 0, 0] = np.nan
+    error[1, 1, 1, 1] = 5.0
+    moved = blend(np.zeros_like(error), error)
+    assert moved[0, 1] == pytest.approx(0.01), "half-way to what was measured"
+    assert (moved[0, 0, 0] == 0).all(), "where nothing was measured, nothing moves"
+    assert moved[1, 1, 1, 1] == pytest.approx(0.5 * 3 * 1.4826 * 0.02), "disturbances are cut"
+    assert blend(np.ones_like(error), error, 0.0) == pytest.approx(1.0)
+
+
+def test_facts_row() -> None:
+    ranges = (1.0, 4096.0, 64.0, 8192.0, 32.0, 16_384.0)
+    row = facts_row(
+        H200._replace(dtype="fp8"), CONSTANTS, ranges,
+        between_nodes=1.5, per_octave=2.5, power_limit_w=714.0,
+    )  # fmt: skip
+    named = dict(zip(COLUMNS, row, strict=True))
+    assert named["flops_per_ms"] == 1978e9 and named["a_bytes"] == 1.0 and named["c_bytes"] == 2.0
+    assert named["memory_bytes"] == GPUS["h200_sxm"].memory_capacity_gib * 2**30
+    assert (named["host"], named["tile"]) == (CONSTANTS[0], CONSTANTS[6])
+    assert (named["min_m"], named["max_n"], named["max_k"]) == (1.0, 8192.0, 16_384.0)
+    assert (named["between_nodes"], named["per_octave"]) == (1.5, 2.5)
+    assert named["power_limit_w"] == 714.0
+
+
+@pytest.fixture(scope="module")
+def found() -> Directory:
+    return directory(
+        DEPLOYMENTS,
+        measured=MEASURED,
+        powered={H200, TRTLLM_B200},
+        frameworks=FRAMEWORKS,
+        dtypes=("bfloat16", "fp8"),
+        newest={(d.gpu, d.framework, d.dtype): d for d in DEPLOYMENTS},
+    )
+
+
+def resolve(
+    found: Directory, gpu: str, framework: str = "", version: str = "", dtype: str = "bfloat16"
+) -> tuple[Deployment | None, int]:
+    asked = zip(found.names.values(), (gpu, framework, version, dtype), strict=True)
+    at = tuple(known.index(word) if word in known else len(known) for known, word in asked)
+    row = int(found.row[at])
+    return (None if row < 0 else DEPLOYMENTS[row]), int(found.bits[at])
+
+
+def test_every_exact_name_is_its_own_row(found: Directory) -> None:
+    for deployment in DEPLOYMENTS:
+        assert resolve(found, *deployment)[0] == deployment
+    assert found.names["framework"] == (*FRAMEWORKS, "")
+    assert found.names["framework_version"][-1] == ""
+    assert found.row.shape == found.bits.shape == (len(GPUS) + 1, 5, 6, 3)
+
+
+def test_default_framework(found: Directory) -> None:
+    """vllm where it was measured, else trtllm, else sglang; estimates only where nothing was."""
+    assert resolve(found, "h200_sxm") == (H200, 0)
+    assert resolve(found, "b200_sxm") == (TRTLLM_B200, 0), "vllm is an estimate there"
+    assert resolve(found, "h100_sxm") == (H100_SGLANG, gemm.NO_POWER)
+    assert resolve(found, "a100_sxm") == (A100, gemm.NO_GPU | gemm.NO_POWER)
+
+
+def test_versions(found: Directory) -> None:
+    assert resolve(found, "h200_sxm", "vllm")[0] == H200
+    assert resolve(found, "h200_sxm", "vllm", "0.9.0") == (OLD, gemm.OTHER_POWER)
+    for unheard in ("0.23.0", "1.3.0rc20"):  # nowhere measured; measured, but of trtllm
+        assert resolve(found, "h200_sxm", "vllm", unheard) == (H200, gemm.NO_VERSION)
+    assert resolve(found, "h200_sxm", "", "0.9.0") == (OLD, gemm.OTHER_POWER)
+    stale = resolve(found, "a100_sxm", "vllm", "0.9.0")
+    assert stale == (A100, gemm.NO_GPU | gemm.NO_POWER | gemm.NO_VERSION)
+
+
+def test_estimated_deployments(found: Directory) -> None:
+    assert resolve(found, "h200_sxm", "sglang") == (SGLANG, gemm.NO_DEPLOYMENT | gemm.OTHER_POWER)
+    assert resolve(found, "b200_sxm", "vllm", "0.24.0") == (
+        VLLM_B200, gemm.NO_DEPLOYMENT | gemm.OTHER_POWER,
+    )  # fmt: skip
+    assert resolve(found, "h200_sxm", "trtllm") == (H200_TRTLLM, gemm.OTHER_POWER)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("h201",), ("l4",), ("h200_sxm", "tf"), ("h200_sxm", "vllm", "", "fp8"),
+        ("h200_sxm", "", "", "fp4"), ("a100_sxm", "sglang"),
+    ],
+)  # fmt: skip
+def test_nobody_answers(found: Directory, asked: tuple[str, ...]) -> None:
+    assert resolve(found, *asked) == (None, gemm.UNKNOWN)
+
+
+def test_transfer_offsets() -> None:
+    random = np.random.default_rng(0)
+    quiet, loud = 0.02 * random.standard_normal(4000), 0.2 * random.standard_normal(4000)
+    holed = np.append(loud, [np.nan] * 10)
+    offsets = transfer_offsets({"bfloat16": [quiet[:1000], quiet[1000:]], "fp8": [holed]}, 0.9)
+    assert set(offsets) == {"bfloat16", "fp8", ""}
+    assert offsets["bfloat16"] == pytest.approx((0.033, 0.033), rel=0.15)
+    assert offsets["fp8"] == pytest.approx((0.33, 0.33), rel=0.15)
+    assert offsets[""] == offsets["fp8"], "the widest, for what no GPU could test"
+    assert transfer_offsets({}, 0.9) == {"": (UNTESTED_OFFSET, UNTESTED_OFFSET)}
+
+
+def test_steps_beyond() -> None:
+    """Against the next smaller size that was measured, not the next node."""
+    sizes = np.array([64.0, 128.0, 256.0, 512.0])
+    values = np.ones((4, 4, 2))
+    values[2] = values[:, 2] = np.nan
+    values[3, :2] = np.nan
+    steps = steps_beyond(Axes(sizes, sizes, sizes[:2]), values)
+    assert steps[0, 0] == 0
+    assert steps[1, 0] == steps[0, 1] == steps[1, 1] == 1
+    assert steps[0, 3] == steps[3, 3] == 2
+
+
+def constant(value: float, *tail: int) -> NDArray[np.float64]:
+    return np.full((*AXES.shape, *tail), value)
+
+
+def test_widening_between_nodes() -> None:
+    """Straight lines need none; what bends needs as much as it bends."""
+    straight = np.broadcast_to(0.1 * np.log(AXES.n)[:, None, None], AXES.shape)
+    nothing, offsets = constant(np.nan), constant(0.02, 2)
+    assert widening(AXES, straight, constant(0.0), nothing, offsets, 0.9)[0] == 1.0
+    zigzag = straight + 0.02 * (-1.0) ** np.arange(6)[:, None, None]
+    bent, _ = widening(AXES, zigzag, constant(0.0), nothing, offsets, 0.9)
+    assert bent == pytest.approx(2.0), "0.04 off the line, with offsets of 0.02"
+    assert widening(AXES, 10 * zigzag, constant(0.0), nothing, offsets, 0.9)[0] == 6.0, "capped"
+
+
+def test_widening_beyond() -> None:
+    """Per octave: an error of 2 offsets half an octave out takes one more offset in that half."""
+    size = np.exp2(6 + 0.5 * np.arange(6))
+    axes = Axes(size, size, AXES.m)
+    flat, offsets = constant(0.0), constant(0.02, 2)
+    frontier = constant(0.04)
+    frontier[0, 0] = np.nan  # nothing is smaller
+    _, per_octave = widening(axes, flat, flat, frontier, offsets, 0.9)
+    assert per_octave == pytest.approx(2.0)
+    assert widening(axes, flat, flat, 0 * frontier, offsets, 0.9)[1] == 0.25, "never free"
+    assert widening(axes, flat, flat, 100 * frontier, offsets, 0.9)[1] == 12.0, "capped"
+    far = Axes(size**3, size**3, AXES.m)
+    for silent in (100 * frontier, np.full_like(flat, np.nan)):
+        found = widening(far, flat, flat, silent, offsets, 0.9)
+        assert found[1] == 1.0, "frontiers too far out say nothing"
+
+
+@pytest.fixture(scope="module")
+def noisy() -> tuple[Campaign, NDArray[np.float64]]:
+    """A campaign on 12 x 12 sites, and errors that small shapes have three times of."""
+    sizes = np.round(2.0 ** np.linspace(6, 13, 12))
+    axes = Axes(sizes, sizes, AXES.m)
+    measured = campaign((H100, H200), axes)
+    size = np.where(np.maximum.outer(sizes, sizes) < 1000, 0.06, 0.02)[None, :, :, None]
+    error = size * np.random.default_rng(1).standard_normal(measured.values.shape)
+    error[:, 3, 7] = np.nan
+    return measured, error
+
+
+def test_node_offsets(noisy: tuple[Campaign, NDArray[np.float64]]) -> None:
+    measured, error = noisy
+    log_floor, log_ratio = log_truth(measured.deployments, measured.axes), np.zeros(error.shape)
+    coarse = np.array([0, 3, 7])
+    grid, left_out, nodes = node_offsets(
+        measured, log_floor, log_ratio, error, coarse=coarse, coverage=0.9, threads=1
+    )
+    assert grid.shape == (2, 12, 12, 3, 2)
+    assert np.isfinite(grid).all() and (grid >= 0.5 * MIN_OFFSET).all()
+    assert left_out.shape == (np.isfinite(error).sum(), 2)
+    seen = error[tuple(nodes)]
+    assert np.isfinite(seen).all()
+    inside = (seen >= -left_out[:, 0]) & (seen <= left_out[:, 1])
+    for g in range(2):
+        assert inside[nodes[0] == g].mean() == pytest.approx(0.9, abs=0.035)
+    width = grid.sum(axis=-1).mean(axis=(0, 3))
+    assert width[:4, :4].mean() > 1.5 * width[8:, 8:].mean(), "wider where errors are larger"
+
+
+def test_halves_and_quarters_tell_sites_apart_whatever_their_names() -> None:
+    """Calibration must see sites of the row's own size: no split may follow a name's length."""
+    sizes = np.unique(np.round(2 ** np.linspace(5, 16, 40)))
+    axes = Axes(sizes, sizes, sizes)
+    part = site_folds(axes, 4, salt="half")
+    assert np.array_equal(site_halves(axes), part % 2)
+    length = np.array([[len(f"{n:.0f}x{k:.0f}") for k in sizes] for n in sizes])
+    for count in np.unique(length):
+        share = np.bincount(part[length == count], minlength=4) / (length == count).sum()
+        assert (share > 0.1).all(), count
