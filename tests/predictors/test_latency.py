@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from perfcast.predictors.campaign import Axes, Campaign
 from perfcast.predictors.latency import LatencyNodes, fit_latency, frontier_axis, site_folds
+from perfcast.predictors.surface import fit_surface
 from tests.predictors.campaigns import AXES, DEPLOYMENTS, SIZES, boosting, campaign, log_truth
 
 WIDER = Axes(frontier_axis(SIZES), frontier_axis(SIZES), AXES.m)
@@ -69,15 +70,50 @@ def test_it_repeats(measured: Campaign, nodes: LatencyNodes) -> None:
     assert said[-1] == "a past frontier: 8192"
 
 
-def test_no_site_is_predicted_from_itself(measured: Campaign, nodes: LatencyNodes) -> None:
-    """Half as slow again at one site, and the prediction there stays what it was."""
-    values = measured.values.copy()
-    values[:, 3, 3] *= 1.5
-    shifted = Campaign(measured.deployments, measured.axes, values)
-    other = fit_latency(shifted, boosting=boosting())
-    moved = other.log_floor + other.log_ratio - nodes.log_floor - nodes.log_ratio
-    assert np.abs(moved[:, 3, 3]).max() < 0.1 * np.log(1.5)
-    assert other.error[:, 3, 3] == pytest.approx(np.log(1.5), abs=0.06)
+def shifted(measured: Campaign, sites: NDArray[np.bool_], factor: float) -> Campaign:
+    values = np.where(sites[..., None], measured.values * factor, measured.values)
+    return Campaign(measured.deployments, measured.axes, values)
+
+
+def test_no_site_is_predicted_from_itself(measured: Campaign) -> None:
+    """Half as slow again at one site, and the prediction there stays about what it was.
+
+    The trees are ones that would learn it by heart.
+    """
+    eager = {"slope": 0.5, "clip": 1.0, "min_rows": 1.0, "depth": 8, "columns": 1.0, "trees": 30}
+    site = np.zeros((7, 7), dtype=bool)
+    site[3, 3] = True
+    before, after = (
+        fit_latency(found, boosting=boosting(**eager))
+        for found in (measured, shifted(measured, site, 1.5))
+    )
+    moved = after.log_floor + after.log_ratio - before.log_floor - before.log_ratio
+    assert np.abs(moved[:, 3, 3]).max() < 0.2 * np.log(1.5)
+    assert after.error[:, 3, 3] == pytest.approx(np.log(1.5), abs=0.1)
+
+
+def test_no_frontier_is_predicted_from_itself(measured: Campaign, nodes: LatencyNodes) -> None:
+    """Twice the time at the largest size is an error of a factor of two there."""
+    largest = np.maximum(WIDER.n[:, None], WIDER.k[None, :]) == SIZES[-1]
+    slower = fit_latency(shifted(measured, largest, 2.0), boosting=boosting())
+    moved = slower.frontier_error - nodes.frontier_error
+    seen = np.isfinite(moved) & largest[:, :, None]
+    assert moved[seen] == pytest.approx(np.log(2.0), abs=0.2)
+
+
+def test_past_frontiers_teach_what_comes_next(measured: Campaign) -> None:
+    """Where time grows by 10 % more than the floor with every octave, so it goes on."""
+    octaves = np.log2(np.maximum(WIDER.n[:, None], WIDER.k[None, :]) / 1024.0)
+    growth = np.maximum(octaves, 0.0) * 0.1
+    grown = Campaign(
+        measured.deployments, WIDER, measured.values * np.exp(growth)[None, :, :, None]
+    )
+    kriged = fit_surface(grown)
+    learned = fit_latency(grown, boosting=boosting(slope=0.3))
+    truth = TRUTH + growth[None, :, :, None]
+    without = kriged.log_floor + kriged.kriged - truth
+    found = learned.log_floor + learned.log_ratio - truth
+    assert np.median(np.abs(found[:, BEYOND])) < 0.7 * np.median(np.abs(without[:, BEYOND]))
 
 
 def test_grids_without_a_frontier(nodes: LatencyNodes) -> None:
