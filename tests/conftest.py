@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -17,6 +18,9 @@ from perfcast.serving.listening import listen
 from perfcast.serving.predictor import GemmPredictor
 from perfcast.settings import Settings
 from tests.standin import write_standin
+
+if TYPE_CHECKING:
+    from tests.training.trained import Trained
 
 SHIPPED = Path(__file__).parent.parent / "models" / "gemm"
 # The shipped bundle's tests are part of the suite from the moment that there is one.
@@ -63,6 +67,14 @@ def client(models_dir: Path) -> Iterator[httpx.Client]:
         finally:
             server.should_exit = True
             thread.join(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A real training on a tiny campaign; imports the packages of training on use."""
+    from tests.training.trained import train_tiny
+
+    return train_tiny(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

@@ -44,6 +44,24 @@ def test_a_failed_write_leaves_the_old_bundle(tmp_path: Path, card: dict[str, An
     assert [path.name for path in tmp_path.iterdir()] == ["gemm"]
 
 
+def test_an_interruption_at_the_worst_moment_brings_the_old_bundle_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(tmp_path / "gemm", b"old", CARD)
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if target == tmp_path / "gemm" and "retired" not in self.name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(tmp_path / "gemm", b"new", CARD)
+    assert Bundle.open(tmp_path / "gemm").model_path.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["gemm"]
+
+
 def test_a_changed_model_is_refused(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "gemm", b"model", CARD)
     bundle.model_path.write_bytes(b"other")
