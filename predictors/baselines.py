@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from perfcast.errors import InvalidInput, MissingExtra, Problem
 from perfcast.features.gemm import device, flops, lanes
 from perfcast.features.hardware import gpu
+from perfcast.predictors.interrupts import interrupts_deferred
 
 __all__ = [
     "COLUMNS",
@@ -195,13 +196,14 @@ class PlainXgboost(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         xgb = _xgboost()
         X = _checked(X)
         features, categorical = _shape_features(X, self.by)
-        matrix = xgb.QuantileDMatrix(
-            features,
-            np.log(np.asarray(y, dtype=np.float64)),
-            feature_types=["c" if flag else "q" for flag in categorical],
-            enable_categorical=True,
-            nthread=self.threads,
-        )
+        with interrupts_deferred():
+            matrix = xgb.QuantileDMatrix(
+                features,
+                np.log(np.asarray(y, dtype=np.float64)),
+                feature_types=["c" if flag else "q" for flag in categorical],
+                enable_categorical=True,
+                nthread=self.threads,
+            )
         parameters = {
             "max_depth": self.depth,
             "eta": self.learning_rate,

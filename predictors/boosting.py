@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from perfcast.errors import InvalidInput, MissingExtra, Problem
+from perfcast.predictors.interrupts import interrupts_deferred
 
 __all__ = ["CrossFitBoosting"]
 
@@ -89,7 +90,8 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.models_: list[Any] = []
         for fold in range(self.folds):
             kept = groups != fold if self.folds > 1 else np.ones(len(y), dtype=bool)
-            matrix = xgb.QuantileDMatrix(X[kept], y[kept], nthread=self.threads)
+            with interrupts_deferred():
+                matrix = xgb.QuantileDMatrix(X[kept], y[kept], nthread=self.threads)
             self.models_.append(xgb.train(parameters, matrix, self.trees))
             if progress is not None:
                 progress(fold + 1, self.folds)

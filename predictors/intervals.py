@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcast.errors import MissingExtra
+from perfcast.predictors.interrupts import interrupts_deferred
 
 __all__ = [
     "MIN_OFFSET", "UNTESTED_OFFSET", "Offsets", "conformal_factor", "fit_offsets", "raw_offsets",
@@ -75,7 +76,8 @@ def fit_offsets(
     for side in (half, ~half):
         rows = np.flatnonzero(side)
         rows = random.permutation(rows)[:max_rows]
-        matrix = xgb.QuantileDMatrix(X[rows], error[rows], nthread=threads)
+        with interrupts_deferred():
+            matrix = xgb.QuantileDMatrix(X[rows], error[rows], nthread=threads)
         model = xgb.train(parameters, matrix, trees)
         offsets = raw_offsets(model, X[~side])
         score[~side] = scores(error[~side], offsets)
