@@ -67,8 +67,9 @@ def run(arguments: Sequence[str]) -> int:
         console.usage_error(str(error))
         return UNUSABLE
     except (typer.Abort, KeyboardInterrupt):
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # which is also what typer makes of Ctrl-C, in silence
         console.warn("interrupted")
-        return INTERRUPTED
     return status if isinstance(status, int) else OK
 
 

@@ -52,7 +52,10 @@ def train_gemm(
 
     console = Console(json=json)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=Screen(stderr=True), transient=True) as progress:
+    screen = Screen(stderr=True)
+    with Progress(
+        *columns, console=screen, transient=True, disable=not screen.is_terminal
+    ) as progress:
         line = progress.add_task("starting")
         bundle, found = train(
             data,
