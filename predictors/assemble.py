@@ -15,6 +15,7 @@ from perfcast.predictors.context import context
 from perfcast.predictors.gemm import COLUMNS, Directory
 from perfcast.predictors.intervals import (
     UNTESTED_OFFSET,
+    balanced,
     conformal_factor,
     fit_offsets,
     raw_offsets,
@@ -237,13 +238,20 @@ def directory(
 
 
 def transfer_offsets(
-    errors: Mapping[str, Sequence[NDArray[np.float64]]], coverage: float
+    errors: Mapping[str, Mapping[str, Sequence[NDArray[np.float64]]]], coverage: float
 ) -> dict[str, tuple[float, float]]:
-    """Offsets for transferred answers by dtype, and under "" for dtypes no GPU could test."""
-    pooled = {
-        dtype: np.concatenate([e[np.isfinite(e)] for e in parts]) for dtype, parts in errors.items()
+    """Offsets for a GPU that was not measured, by dtype, and under "" for untested dtypes.
+
+    `errors` are log errors by dtype and by the GPU that was left out; GPUs count alike.
+    """
+    found = {
+        dtype: tail_offsets(
+            balanced([np.concatenate([e[np.isfinite(e)] for e in e_gpu]) for e_gpu in by.values()]),
+            coverage,
+        )
+        for dtype, by in errors.items()
+        if any(np.isfinite(e).any() for e_gpu in by.values() for e in e_gpu)
     }
-    found = {dtype: tail_offsets(error, coverage) for dtype, error in pooled.items()}
     found[""] = (
         max((low for low, _ in found.values()), default=UNTESTED_OFFSET),
         max((high for _, high in found.values()), default=UNTESTED_OFFSET),

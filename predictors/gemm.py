@@ -73,8 +73,8 @@ class GemmTables:
     """Everything `answer` reads. Lattices have one table row per deployment.
 
     `log_ratio` is log time over the floor, on `axes`; `below` and `above` are the logarithms of
-    its interval's offsets, on the nodes of `axes` in n and k and on `coarse_m`; `log_power` with
-    its two offsets is on `coarse_m` too. `power_extrapolated` holds 0 or 1 for each deployment.
+    its interval's offsets, on the nodes of `axes` in n and k and on
+    `coarse_m`. So for `log_power`.
     """
 
     directory: Directory
@@ -143,7 +143,7 @@ def answer(
     high = latency * xp.exp(wider * xp.exp(look_up(tables.above, at_coarse_m)))
 
     limit = fact["power_limit_w"]
-    power = xp.minimum(xp.exp(look_up(tables.log_power, at_coarse_m)), limit)
+    power = xp.minimum(xp.exp(look_up(tables.log_power, at_m)), limit)
     spread = one + furthest * fact["per_octave"]
     power_low = power * xp.exp(-spread * xp.exp(look_up(tables.power_below, at_coarse_m)))
     power_high = power * xp.exp(spread * xp.exp(look_up(tables.power_above, at_coarse_m)))

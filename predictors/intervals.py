@@ -7,6 +7,7 @@ calibrated on the other, both ways round.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,16 @@ from perfcast.errors import MissingExtra
 from perfcast.predictors.interrupts import interrupts_deferred
 
 __all__ = [
-    "MIN_OFFSET", "UNTESTED_OFFSET", "Offsets", "conformal_factor", "fit_offsets", "raw_offsets",
-    "scores", "tail_offsets",
+    "MIN_OFFSET",
+    "UNTESTED_OFFSET",
+    "Offsets",
+    "balanced",
+    "conformal_factor",
+    "fit_offsets",
+    "raw_offsets",
+    "scores",
+    "tail_offsets",
+    "worst_offsets",
 ]  # fmt: skip
 
 MIN_OFFSET = 0.002
@@ -102,6 +111,26 @@ def tail_offsets(error: NDArray[np.float64], coverage: float) -> tuple[float, fl
     tail = (1.0 - coverage) / 2.0
     low, high = np.quantile(error, [tail, 1.0 - tail])
     return max(-float(low), MIN_OFFSET), max(float(high), MIN_OFFSET)
+
+
+def balanced(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Errors of several GPUs pooled in equal shares, however many rows each has: [Q].
+
+    For intervals of a GPU that is none of them: each is one example of what may come.
+    """
+    levels = np.linspace(0.0, 1.0, 1001)
+    kept = [error[np.isfinite(error)] for error in errors]
+    return np.concatenate([np.zeros(0), *(np.quantile(e, levels) for e in kept if len(e))])
+
+
+def worst_offsets(errors: Sequence[NDArray[np.float64]], coverage: float) -> tuple[float, float]:
+    """Offsets (below, above) that hold `coverage` of the log errors of every GPU alike."""
+    pairs = [tail_offsets(error, coverage) for error in errors if len(error)]
+    untested = UNTESTED_OFFSET
+    return (
+        max((low for low, _ in pairs), default=untested),
+        max((high for _, high in pairs), default=untested),
+    )
 
 
 def scores(error: NDArray[np.float64], offsets: NDArray[np.float64]) -> NDArray[np.float64]:

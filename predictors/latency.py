@@ -24,7 +24,7 @@ __all__ = ["LatencyNodes", "fit_latency", "frontier_axis", "site_folds"]
 Progress = Callable[[str], None]
 
 _CHUNK = 400_000
-_LEVELS = 5
+_LEVELS = 7
 """How many past frontiers the frontier model learns from."""
 _LEAST_SITES = 4
 """What every deployment must keep below a past frontier for it to count."""

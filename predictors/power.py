@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcast.features.gemm import device
 from perfcast.features.hardware import GPUS
 from perfcast.predictors.boosting import CrossFitBoosting
 from perfcast.predictors.campaign import Axes, Campaign, Deployment, site_lanes
@@ -22,8 +21,6 @@ from perfcast.predictors.latency import site_folds
 from perfcast.predictors.surface import Surface, krige
 
 __all__ = ["PowerNodes", "PowerTransfer", "fit_power", "fit_power_transfer"]
-
-_DTYPES = ("bfloat16", "fp8", "fp8_block", "nvfp4", "int8_wo", "int4_wo", "sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +105,13 @@ def fit_power_transfer(
 def _utilisation(
     deployment: Deployment, axes: Axes, log_latency: NDArray[np.float64], nodes: NDArray[Any]
 ) -> NDArray[np.float32]:
-    """Features [R, 6] of `nodes` [3, R]: shares of the peaks, time, waves, dtype."""
+    """Features [R, 3] of `nodes` [3, R]: shares of both peaks, waves.
+
+    No more than that: with three GPUs to learn from, whatever tells them apart will be learnt as
+    if it caused their power.
+    """
     i, j, h = nodes
-    facts = device(deployment.gpu, deployment.dtype)
-    assert facts is not None, "callers ask only for dtypes that the hardware supports"
     compute_ms, memory_ms, waves = site_lanes(deployment, axes)[:, i, j, h]
     log_ms = log_latency[i, j, h]
-    dtype = np.full(len(i), _DTYPES.index(deployment.dtype), dtype=np.float64)
-    columns = [np.log(compute_ms) - log_ms, np.log(memory_ms) - log_ms, log_ms, np.log(waves)]
-    columns += [np.log(compute_ms / memory_ms), dtype]
+    columns = [np.log(compute_ms) - log_ms, np.log(memory_ms) - log_ms, np.log(waves)]
     return np.stack(columns, axis=1).astype(np.float32)

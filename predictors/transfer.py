@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from perfcast.features.gemm import device, tiling
 from perfcast.features.hardware import GPUS, supports
+from perfcast.features.versions import version_key
 from perfcast.predictors.boosting import CrossFitBoosting
 from perfcast.predictors.campaign import Axes, Campaign, Deployment, site_lanes
 from perfcast.predictors.floor import evaluate
@@ -122,7 +123,9 @@ def unmeasured_deployments(campaign: Campaign) -> list[Deployment]:
                     and not (framework in _NVIDIA_ONLY and GPUS[gpu].sm_version is None)
                     and (len({d.gpu for d in teachers}) > 1 or related)
                 ):
-                    version = (related or teachers)[-1].framework_version
+                    version = max(
+                        (d.framework_version for d in related or teachers), key=version_key
+                    )
                     found.append(Deployment(gpu, framework, version, dtype))
     return found
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from perfcast.bundle import Bundle
 from perfcast.features.tasks import GEMM
 from perfcast.predictors.baselines import (
     HistogramBoosting,
@@ -13,7 +14,7 @@ from perfcast.predictors.baselines import (
     RooflineFloor,
     baseline_columns,
 )
-from perfcast.serving.predictor import load
+from perfcast.predictors.export import run_onnx
 from perfcast.training.dataset import DataSet
 from perfcast.training.paper import paper_protocol
 from perfcast.training.reading import read_data_set
@@ -26,7 +27,7 @@ SALT = "baselines"
 
 
 def evaluate_gemm(
-    data: Path, *, models_dir: Path | None = None, baselines: bool = False
+    data: Path, *, models_dir: Path, baselines: bool = False
 ) -> dict[str, Report]:
     """Reports of the installed GEMM bundle on all rows of `data`: latency, and power if measured.
 
@@ -34,19 +35,20 @@ def evaluate_gemm(
     (`baselines`), and under the GEMM paper's own protocol where power was measured.
     """
     measured = read_data_set(data, task=GEMM)
-    predictor = load(GEMM.name, models_dir=models_dir)
+    bundle = Bundle.open(models_dir / GEMM.name)
+    model = bundle.model_path.read_bytes()
     found = {}
     for quantity in ("latency_ms", "power_w"):
         rows = measured.measured(quantity)
         if len(rows) == 0:
             continue
-        answer = predictor.predict_columns({name: rows[name] for name in GEMM.input_names})
-        estimate = answer[quantity]
+        answer = run_onnx(model, {name: rows[name] for name in GEMM.input_names})
+        value, low, high = (answer[f"{quantity}{end}"] for end in ("", "_low", "_high"))
         found[quantity] = evaluate(
             rows[quantity],
-            Forecast(estimate.value, estimate.low, estimate.high),
+            Forecast(value, low, high),
             rows.categories,
-            title=f"{predictor.bundle.name} on {data.resolve().name}",
+            title=f"{bundle.name} on {data.resolve().name}",
             quantity=quantity,
         )
     if baselines:

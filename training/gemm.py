@@ -7,13 +7,14 @@ into tables, the exported model and its card.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcast.features.versions import version_key
 from perfcast.predictors.assemble import coarse_nodes, node_offsets, widening
 from perfcast.predictors.boosting import CrossFitBoosting
 from perfcast.predictors.campaign import Axes, Campaign, Deployment
@@ -27,9 +28,8 @@ from perfcast.predictors.transfer import (
 from perfcast.training.dataset import DataSet
 from perfcast.training.gemm_needs import FAMILIES, family, require_enough
 from perfcast.training.stages import Arrays, Stages
-from perfcast.training.versions import version_key
 
-__all__ = ["Fit", "Options", "fit", "newest_positions"]
+__all__ = ["Fit", "Options", "fit", "newest_positions", "transfer_errors"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Fit:
     transfer_error: NDArray[np.float64]
     """[G, N, K, M]: measured minus predicted log time, the whole GPU left out; else NaN."""
     log_power: NDArray[np.float64]
-    """[G + unmeasured, N, K, C] at coarse values of m: kriged where measured, else transferred."""
+    """[G + unmeasured, N, K, M]: kriged where it was measured, else transferred."""
     power_error: NDArray[np.float64]
     power_full: NDArray[np.float64]
     """[P, N, K, M]: log power of the powered deployments at every node, left out for its site."""
@@ -100,7 +100,7 @@ def fit(data: DataSet, *, options: Options, stages: Stages, report: Callable[[st
     require_enough(campaign, power_campaign, folds=options.folds)
     count = len(campaign.deployments)
     shape = (count, *campaign.axes.shape)
-    coarse = coarse_nodes(campaign.axes.m)
+    coarse = coarse_nodes(campaign.axes.m, 12)
     whole: Arrays = {
         name: np.full(shape, np.nan)
         for name in ("log_floor", "log_ratio", "error", "frontier_error")
@@ -160,6 +160,18 @@ def fit(data: DataSet, *, options: Options, stages: Stages, report: Callable[[st
         },
         **whole,
     )
+
+
+def transfer_errors(
+    fit: Fit, gpus: Collection[str]
+) -> dict[str, dict[str, list[NDArray[np.float64]]]]:
+    """The transfer's log errors by dtype and GPU, of `gpus` only."""
+    found: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
+    for g, deployment in enumerate(fit.campaign.deployments):
+        if deployment.gpu in gpus:
+            error = fit.transfer_error[g].astype(np.float64)
+            found.setdefault(deployment.dtype, {}).setdefault(deployment.gpu, []).append(error)
+    return found
 
 
 def _campaign(data: DataSet, quantity: str) -> Campaign:
@@ -274,17 +286,17 @@ def _power(
     scattered = np.full((*nodes.error.shape, 2), np.nan)
     scattered[tuple(where)] = left_out
     transfer = fit_power_transfer(
-        power, known, boosting=_boosting(options, trees=150, depth=5, slope=0.1, clip=4.0),
+        power, known, boosting=_boosting(options, trees=150, depth=4, slope=1.0, clip=4.0),
         seed=options.seed,
     )  # fmt: skip
     everywhere = np.concatenate([log_latency, unmeasured_log_latency])
-    log_power = np.empty((*everywhere.shape[:3], len(coarse)))
+    log_power = np.empty_like(everywhere)
     for position, deployment in enumerate((*campaign.deployments, *unmeasured)):
         if deployment in power.deployments:
             full = nodes.log_power[power.deployments.index(deployment)]
         else:
             full = transfer.predict(deployment, campaign.axes, everywhere[position])
-        log_power[position] = full[..., coarse]
+        log_power[position] = full
     return {
         "log_power": log_power,
         "full": nodes.log_power,

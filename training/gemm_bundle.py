@@ -16,10 +16,10 @@ from perfcast.predictors.assemble import blend, directory, facts_row, transfer_o
 from perfcast.predictors.campaign import Campaign, Deployment
 from perfcast.predictors.export import run_onnx, to_onnx, verify
 from perfcast.predictors.gemm import REASONS, GemmTables
-from perfcast.predictors.intervals import tail_offsets
+from perfcast.predictors.intervals import worst_offsets
 from perfcast.predictors.lattice import Lattice
 from perfcast.training.dataset import DataSet
-from perfcast.training.gemm import Fit, Options, newest_positions
+from perfcast.training.gemm import Fit, Options, newest_positions, transfer_errors
 
 __all__ = ["card_of", "gate_rows", "tables_of"]
 
@@ -70,7 +70,7 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
         log_ratio=Lattice.pack(log_ratio, np.float16),
         below=Lattice.pack(np.log(offsets[..., 0]), np.uint8),
         above=Lattice.pack(np.log(offsets[..., 1]), np.uint8),
-        log_power=Lattice.pack(log_power, np.float16),
+        log_power=Lattice.pack(log_power, np.uint8),
         power_below=Lattice.pack(np.log(power_offsets[..., 0]), np.uint8),
         power_above=Lattice.pack(np.log(power_offsets[..., 1]), np.uint8),
     )
@@ -78,25 +78,21 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
 
 def _transferred_offsets(fit: Fit, options: Options) -> NDArray[np.float64]:
     """Offsets [unmeasured, N, K, C, 2], one pair for each dtype."""
-    errors: dict[str, list[NDArray[np.float64]]] = {}
-    for g, deployment in enumerate(fit.campaign.deployments):
-        errors.setdefault(deployment.dtype, []).append(fit.transfer_error[g].astype(np.float64))
-    errors = {
-        dtype: parts for dtype, parts in errors.items() if any(np.isfinite(e).any() for e in parts)
-    }
-    by_dtype = transfer_offsets(errors, options.coverage)
+    by_dtype = transfer_offsets(
+        transfer_errors(fit, {d.gpu for d in fit.campaign.deployments}), options.coverage
+    )
     pairs = np.array([by_dtype.get(d.dtype, by_dtype[""]) for d in fit.unmeasured]).reshape(-1, 2)
     shape = (len(fit.unmeasured), *fit.offsets.shape[1:])
     return np.broadcast_to(pairs[:, None, None, None, :], shape)
 
 
 def _power(fit: Fit, options: Options) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log power and its offsets [..., 2] for every deployment, at coarse m."""
+    """Log power [D, N, K, M] and its offsets [D, N, K, C, 2] for every deployment."""
     log_power = fit.log_power.copy()
-    pooled = np.concatenate([np.zeros(0), *fit.power_transfer_errors.values()])
-    pair = np.array(tail_offsets(pooled, options.coverage))
-    offsets = np.broadcast_to(pair, (*log_power.shape, 2)).copy()
-    blended = blend(fit.power_full, fit.power_error)[..., fit.coarse]
+    pair = worst_offsets(list(fit.power_transfer_errors.values()), options.coverage)
+    shape = (len(log_power), *fit.offsets.shape[1:])
+    offsets = np.broadcast_to(np.array(pair), shape).copy()
+    blended = blend(fit.power_full, fit.power_error)
     for position, deployment in enumerate(fit.power.deployments):
         g = fit.campaign.deployments.index(deployment)
         log_power[g], offsets[g] = blended[position], fit.power_offsets[position]

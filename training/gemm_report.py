@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcast.errors import DataError
-from perfcast.predictors.assemble import FRONTIER_STEP, steps_beyond
+from perfcast.predictors.assemble import FRONTIER_STEP, steps_beyond, transfer_offsets
 from perfcast.predictors.campaign import Campaign
-from perfcast.predictors.intervals import tail_offsets
+from perfcast.predictors.intervals import worst_offsets
 from perfcast.training.dataset import Category
-from perfcast.training.gemm import Fit, Options, newest_positions
+from perfcast.training.gemm import Fit, Options, newest_positions, transfer_errors
 from perfcast.training.report import Forecast, Report, evaluate
 
 __all__ = ["leave_one_gpu_mape", "metrics_for_card", "power_transfer_summary", "reports"]
@@ -79,13 +79,13 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
 
 def power_transfer_summary(fit: Fit, options: Options) -> dict[str, dict[str, float]]:
     """For each GPU with power, left out: median and P90 error and the coverage of an interval
-    calibrated on the other GPUs."""
+    that holds for each of the other GPUs."""
     summary = {}
     for gpu, error in fit.power_transfer_errors.items():
         others = [e for name, e in fit.power_transfer_errors.items() if name != gpu]
         if not others:
             continue
-        low, high = tail_offsets(np.concatenate(others), options.coverage)
+        low, high = worst_offsets(others, options.coverage)
         ape = 100 * np.abs(np.expm1(-error))
         summary[gpu] = {
             "rows": float(len(error)),
@@ -138,18 +138,13 @@ def _groups(campaign: Campaign, rows: NDArray[np.bool_]) -> dict[str, Category]:
 def _transfer_offsets(fit: Fit, options: Options) -> NDArray[np.float64]:
     """Offsets [G, N, K, M, 2] from the errors of the other GPUs, dtype by dtype."""
     out = np.full((*fit.transfer_error.shape, 2), np.nan)
-    deployments = fit.campaign.deployments
-    for g, deployment in enumerate(deployments):
-        if not np.isfinite(fit.transfer_error[g]).any():
-            continue
-        others = [
-            fit.transfer_error[i]
-            for i, d in enumerate(deployments)
-            if d.gpu != deployment.gpu and d.dtype == deployment.dtype
-        ]
-        pooled = np.concatenate([e[np.isfinite(e)] for e in others]) if others else np.zeros(0)
-        if len(pooled):
-            out[g] = tail_offsets(pooled.astype(np.float64), options.coverage)
+    gpus = {d.gpu for d in fit.campaign.deployments}
+    by_gpu = {
+        gpu: transfer_offsets(transfer_errors(fit, gpus - {gpu}), options.coverage) for gpu in gpus
+    }
+    for g, deployment in enumerate(fit.campaign.deployments):
+        offsets = by_gpu[deployment.gpu]
+        out[g] = offsets.get(deployment.dtype, offsets[""])
     return out
 
 
