@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfcast.bundle import Bundle
+from perfcast.errors import UnknownTask
 from perfcast.features.tasks import GEMM
 from perfcast.predictors.baselines import (
     HistogramBoosting,
@@ -24,26 +27,29 @@ from perfcast.training.splits import site_split
 __all__ = ["baseline_report", "evaluate_gemm"]
 
 SALT = "baselines"
+CHUNK = 200_000
 
 
-def evaluate_gemm(
-    data: Path, *, models_dir: Path, baselines: bool = False
-) -> dict[str, Report]:
+def evaluate_gemm(data: Path, *, models_dir: Path, baselines: bool = False) -> dict[str, Report]:
     """Reports of the installed GEMM bundle on all rows of `data`: latency, and power if measured.
 
     With `baselines`, also of plain models trained here: on held-out sites of the newest versions
-    (`baselines`), and under the GEMM paper's own protocol where power was measured.
+    (`baselines`), and under the GEMM paper's own protocol where power was measured. Raises
+    `UnknownTask` if no bundle is installed, `BundleError` if it is damaged.
     """
+    folder = models_dir / GEMM.name
+    if not folder.is_dir():
+        raise UnknownTask(GEMM.name, ())
+    bundle = Bundle.open(folder)
     measured = read_data_set(data, task=GEMM)
-    bundle = Bundle.open(models_dir / GEMM.name)
-    model = bundle.model_path.read_bytes()
+    answers = _answers(bundle.model_path.read_bytes(), measured)
     found = {}
     for quantity in ("latency_ms", "power_w"):
-        rows = measured.measured(quantity)
-        if len(rows) == 0:
+        seen = np.isfinite(measured[quantity])
+        if not seen.any():
             continue
-        answer = run_onnx(model, {name: rows[name] for name in GEMM.input_names})
-        value, low, high = (answer[f"{quantity}{end}"] for end in ("", "_low", "_high"))
+        rows = measured.take(seen)
+        value, low, high = (answers[f"{quantity}{end}"][seen] for end in ("", "_low", "_high"))
         found[quantity] = evaluate(
             rows[quantity],
             Forecast(value, low, high),
@@ -56,6 +62,15 @@ def evaluate_gemm(
         if np.isfinite(measured["power_w"]).any():
             found["paper_latency"], found["paper_power"] = paper_protocol(measured)
     return found
+
+
+def _answers(model: bytes, data: DataSet) -> dict[str, NDArray[Any]]:
+    """The model's outputs for every row, in chunks that keep memory flat."""
+    parts = []
+    for start in range(0, len(data), CHUNK):
+        rows = data.take(np.arange(start, min(start + CHUNK, len(data))))
+        parts.append(run_onnx(model, {name: rows[name] for name in GEMM.input_names}))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def baseline_report(data: DataSet, *, test_fraction: float = 0.1) -> Report:

@@ -167,6 +167,7 @@ def bad(folder: Path, **changes: object) -> Path:
     return write(folder / "bad.csv", table)
 
 
+@pytest.mark.usefixtures("use_standin")
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize(
     ("changes", "words"),

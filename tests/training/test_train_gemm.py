@@ -443,6 +443,14 @@ def test_evaluation_scores_the_installed_bundle(trained: Trained) -> None:
     assert found["latency_ms"].row({"gpu": "a100_sxm"}).scores.rows == 49 * 8
 
 
+def test_evaluation_in_chunks_is_the_same(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate_gemm(trained.data, models_dir=trained.models_dir)
+    monkeypatch.setattr("perfcast.training.evaluate_gemm.CHUNK", 1000)
+    assert evaluate_gemm(trained.data, models_dir=trained.models_dir) == whole
+
+
 def test_evaluation_without_power(trained: Trained, tmp_path: Path) -> None:
     data = write(tmp_path / "new.csv", columns(DEPLOYMENTS[:1], powered=()))
     assert list(evaluate_gemm(data, models_dir=trained.models_dir)) == ["latency_ms"]
