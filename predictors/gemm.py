@@ -136,7 +136,7 @@ def answer(
     ):
         bits = bits | xp.where(condition & known, xp.full_like(bits, bit), xp.zeros_like(bits))
 
-    between = (_off_node(at_n) | _off_node(at_k)) & (octaves_nk <= 0.0)
+    between = _off_node(at_n) | _off_node(at_k) | _off_node(at_m)
     one = xp.ones_like(mf)
     wider = xp.where(between, fact["between_nodes"], one) + furthest * fact["per_octave"]
     low = latency * xp.exp(-wider * xp.exp(look_up(tables.below, at_coarse_m)))

@@ -66,7 +66,7 @@ def tables(seed: int = 0) -> GemmTables:
         log_ratio=Lattice.pack(random.normal(0.0, 0.2, fine), np.float16),
         below=offsets(),
         above=offsets(),
-        log_power=Lattice.pack(np.log(random.uniform(100.0, 690.0, coarse)), np.float16),
+        log_power=Lattice.pack(np.log(random.uniform(100.0, 690.0, fine)), np.float16),
         power_below=offsets(),
         power_above=offsets(),
     )

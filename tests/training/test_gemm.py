@@ -76,7 +76,7 @@ def test_every_node_is_answered(fit: Fit) -> None:
     assert fit.constants.shape == (len(DEPLOYMENTS), len(FLOOR_CONSTANTS))
     assert (fit.constants > 0).all()
     everybody = len(DEPLOYMENTS) + len(fit.unmeasured)
-    assert fit.log_power.shape == (everybody, *shape[1:3], len(fit.coarse))
+    assert fit.log_power.shape == (everybody, *shape[1:])
     assert np.isfinite(fit.log_power).all()
     assert fit.offsets.shape == (*shape[:3], len(fit.coarse), 2)
     assert (fit.offsets > 0).all() and (fit.power_offsets > 0).all()
