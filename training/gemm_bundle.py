@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -158,7 +159,7 @@ def card_of(
     powered = set(fit.power.deployments)
     card = {
         "task": GEMM.name,
-        "version": f"{now:%Y.%m.%d}-{data.fingerprint()[:8]}",
+        "version": f"{now:%Y.%m.%d}-{hashlib.sha256(model).hexdigest()[:8]}",
         "created": now.isoformat(timespec="seconds"),
         "title": GEMM.title,
         "coverage": options.coverage,
