@@ -22,10 +22,6 @@ from tests.standin import write_standin
 if TYPE_CHECKING:
     from tests.training.trained import Trained
 
-SHIPPED = Path(__file__).parent.parent / "models" / "gemm"
-# The shipped bundle's tests are part of the suite from the moment that there is one.
-collect_ignore = [] if SHIPPED.is_dir() else ["serving/test_shipped_gemm.py"]
-
 MAX_BODY_BYTES, MAX_ROWS, MAX_CANDIDATES = 2**20, 2_000, 100_000
 
 

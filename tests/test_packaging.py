@@ -51,7 +51,7 @@ def test_every_data_file_is_installed(pyproject: dict[str, Any]) -> None:
         installed = {path for pattern in patterns for path in folder.glob(pattern)}
         walk = folder.glob("*") if name == "perfcast" else folder.rglob("*")
         for path in walk:
-            skip = path.suffix in {".py", ".pyc"} or path.name.startswith(".")
+            skip = path.suffix in {".py", ".pyc", ".md"} or path.name.startswith(".")
             if path.is_file() and not skip and not any(other in path.parents for other in nested):
                 assert path in installed, f"{path.relative_to(ROOT)} is in no wheel"
         for pattern in patterns:
