@@ -21,7 +21,12 @@ from perfcast.predictors.assemble import (
 )
 from perfcast.predictors.campaign import Axes, Campaign, Deployment
 from perfcast.predictors.gemm import COLUMNS, Directory
-from perfcast.predictors.intervals import MIN_OFFSET, UNTESTED_OFFSET
+from perfcast.predictors.intervals import (
+    MIN_OFFSET,
+    UNTESTED_OFFSET,
+    tail_offsets,
+    worst_offsets,
+)
 from perfcast.predictors.latency import site_folds
 from tests.predictors.campaigns import AXES, CONSTANTS, H100, H200, H200_TRTLLM, campaign, log_truth
 
@@ -157,12 +162,24 @@ def test_transfer_offsets() -> None:
     random = np.random.default_rng(0)
     quiet, loud = 0.02 * random.standard_normal(4000), 0.2 * random.standard_normal(4000)
     holed = np.append(loud, [np.nan] * 10)
-    offsets = transfer_offsets({"bfloat16": [quiet[:1000], quiet[1000:]], "fp8": [holed]}, 0.9)
+    errors = {"bfloat16": {"h100_sxm": [quiet[:1000], quiet[1000:]]}, "fp8": {"l40s": [holed]}}
+    offsets = transfer_offsets(errors, 0.9)
     assert set(offsets) == {"bfloat16", "fp8", ""}
     assert offsets["bfloat16"] == pytest.approx((0.033, 0.033), rel=0.15)
     assert offsets["fp8"] == pytest.approx((0.33, 0.33), rel=0.15)
     assert offsets[""] == offsets["fp8"], "the widest, for what no GPU could test"
     assert transfer_offsets({}, 0.9) == {"": (UNTESTED_OFFSET, UNTESTED_OFFSET)}
+
+
+def test_every_gpu_counts_alike() -> None:
+    """A GPU with a hundred times the rows does not decide how wide the interval is."""
+    random = np.random.default_rng(1)
+    many, few = 0.02 * random.standard_normal(40_000), 0.2 * random.standard_normal(400)
+    alike = transfer_offsets({"fp8": {"h100_sxm": [many], "l40s": [few]}}, 0.9)["fp8"]
+    pooled = tail_offsets(np.concatenate([many, few]), 0.9)
+    assert alike[0] > 4 * pooled[0] and alike[1] > 4 * pooled[1]
+    worst = worst_offsets([many, few], 0.9)
+    assert worst == tail_offsets(few, 0.9)
 
 
 def test_steps_beyond() -> None:
