@@ -23,8 +23,11 @@ __all__ = ["COLUMNS", "REASONS", "Directory", "GemmTables", "answer"]
 REASONS: tuple[str, ...] = (
     "this GPU was not measured: estimated from its data sheet and from the GPUs that were",
     "not measured on this GPU under this framework and dtype: estimated from other GPUs",
-    "this framework_version was not measured: answered with the newest one that was; versions "
-    "differ by a median of 8 %, in fp8_block by up to 50 %, and the interval does not include that",
+    (
+        "this framework_version was not measured: answered with the newest one that was; versions "
+        "differ by a median of 8 %, in fp8_block by up to 50 %, and the interval does not include "
+        "that"
+    ),
     "m is outside the measured range",
     "n or k is outside the measured range",
     "power_w was not measured on this GPU: estimated from its power limit and its utilisation",
