@@ -1,0 +1,1 @@
+"""What a model *is*: computation graphs and their importers. Nothing lives here yet."""

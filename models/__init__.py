@@ -1,0 +1,1 @@
+"""The trained bundles that ship: one folder per task, `model.onnx` and `card.json`."""
