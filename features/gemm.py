@@ -24,6 +24,7 @@ __all__ = [
     "floor_ms",
     "flops",
     "lanes",
+    "roofline_ms",
     "tflops",
     "tiling",
 ]
@@ -98,6 +99,11 @@ def lanes(
     tiles = xp.ceil(m / _TILE) * xp.ceil(n / _TILE)
     waves = xp.maximum(tiles / num_sms, xp.ones_like(tiles))
     return compute_ms, memory_ms, waves
+
+
+def roofline_ms(xp: Any, compute_ms: Any, memory_ms: Any) -> Any:
+    """The roofline itself: the slower of compute and memory, each at its published peak."""
+    return xp.maximum(compute_ms, memory_ms)
 
 
 def floor_ms(

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from perfcast.errors import InvalidInput, MissingExtra, Problem
-from perfcast.features.gemm import device, flops, lanes
+from perfcast.features.gemm import device, flops, lanes, roofline_ms
 from perfcast.features.hardware import gpu
 from perfcast.predictors.interrupts import interrupts_deferred
 
@@ -83,7 +83,7 @@ class RooflineFloor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Milliseconds [N]."""
         check_is_fitted(self)
         compute_ms, memory_ms = _lanes(_checked(X))
-        return self.launch_ms + np.maximum(compute_ms, memory_ms)
+        return np.asarray(self.launch_ms + roofline_ms(np, compute_ms, memory_ms))
 
 
 class JointForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]

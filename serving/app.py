@@ -12,6 +12,7 @@ from perfcast.errors import NotReady
 from perfcast.serving.refusals import install_handlers
 from perfcast.serving.registry import Registry
 from perfcast.serving.routes import v1_router
+from perfcast.serving.tasks_routes import tasks_router
 from perfcast.settings import Settings
 
 __all__ = ["create_app"]
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     install_handlers(app)
+    app.include_router(tasks_router(chosen))
     app.include_router(v1_router(registry, chosen))
 
     @app.get("/healthz", tags=["health"])

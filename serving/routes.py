@@ -14,8 +14,8 @@ from perfcast.features.tasks import TASKS
 from perfcast.serving import schemas
 from perfcast.serving.body import read_object, rows_to_columns
 from perfcast.serving.recommend import recommend
-from perfcast.serving.recommendation import QUANTITIES
 from perfcast.serving.registry import Registry
+from perfcast.serving.task_info import can_recommend
 from perfcast.settings import Settings
 from perfcast.task import Task
 
@@ -42,7 +42,7 @@ def v1_router(registry: Registry, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/v1")
     for task in TASKS.values():
         _add_predict(router, task, registry, settings)
-        if {output.name for output in task.outputs} >= set(QUANTITIES):
+        if can_recommend(task):
             _add_recommend(router, task, registry, settings)
     _add_models(router, registry)
 
@@ -82,7 +82,9 @@ def _add_predict(router: APIRouter, task: Task, registry: Registry, settings: Se
         description="Median, interval, status and reasons for each row, in the order of the rows.",
         response_model=schemas.answer_model(task),
         responses=_REFUSALS,
-        openapi_extra=_body(schemas.predict_request(task), schemas.predict_example(task)),
+        openapi_extra=schemas.request_body(
+            schemas.predict_request(task), schemas.predict_example(task)
+        ),
         tags=[task.name],
     )
 
@@ -107,7 +109,9 @@ def _add_recommend(router: APIRouter, task: Task, registry: Registry, settings: 
         description=recommend.__doc__,
         response_model=schemas.recommend_answer(task),
         responses=_REFUSALS,
-        openapi_extra=_body(schemas.recommend_request(task), schemas.recommend_example(task)),
+        openapi_extra=schemas.request_body(
+            schemas.recommend_request(task), schemas.recommend_example(task)
+        ),
         tags=[task.name],
     )
 
@@ -132,8 +136,3 @@ async def _run(answer: Callable[[], _R], *, inline: bool) -> _R:
 
 def _json(content: bytes) -> Response:
     return Response(content, media_type="application/json")
-
-
-def _body(model: type[Any], example: dict[str, Any]) -> dict[str, Any]:
-    content = {"schema": schemas.inline_schema(model), "example": example}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from perfcast.prediction import STATUSES
 from perfcast.serving.recommendation import Choice, Exclusion, Objective, Withheld
+from perfcast.serving.task_info import InputInfo, OutputInfo, input_info, output_info
 from perfcast.task import Input, Task
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "recommend_answer",
     "recommend_example",
     "recommend_request",
+    "request_body",
     "row_model",
 ]
 
@@ -58,8 +60,8 @@ class ModelInfo(BaseModel):
     model: str = Field(description="how answers name it", examples=["gemm@1"])
     title: str
     coverage: float = Field(description="nominal coverage of the intervals")
-    inputs: list[dict[str, Any]]
-    outputs: list[dict[str, Any]]
+    inputs: list[InputInfo]
+    outputs: list[OutputInfo]
     summary: dict[str, Any] = Field(description="headline accuracy, from the model card")
 
 
@@ -168,18 +170,16 @@ def model_info(task: Task, card: Any) -> dict[str, Any]:
         "model": f"{task.name}@{card['version']}",
         "title": task.title,
         "coverage": card["coverage"],
-        "inputs": [_input_info(column) for column in task.inputs],
-        "outputs": [
-            {
-                "name": output.name,
-                "unit": output.unit,
-                "description": output.description,
-                "interval": output.interval,
-            }
-            for output in task.outputs
-        ],
+        "inputs": [input_info(column).model_dump() for column in task.inputs],
+        "outputs": [output_info(output).model_dump() for output in task.outputs],
         "summary": card.get("summary", {}),
     }
+
+
+def request_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """What the OpenAPI document says of a body that a route reads by itself."""
+    content = {"schema": inline_schema(model), "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -231,21 +231,3 @@ def _input(column: Input) -> tuple[Any, Any]:
             Field(default=None, **settings),
         )
     )
-
-
-def _input_info(column: Input) -> dict[str, Any]:
-    info: dict[str, Any] = {
-        "name": column.name,
-        "kind": column.kind,
-        "unit": column.unit,
-        "required": column.required,
-        "description": column.description,
-        "example": column.example,
-    }
-    if column.kind == "integer":
-        info |= {"minimum": column.minimum, "maximum": column.maximum}
-    elif column.allowed:
-        info["allowed"] = list(column.allowed)
-    if column.default_note is not None:
-        info["default"] = column.default_note
-    return info

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from perfcast.errors import InvalidInput, Problem, nearest
 from perfcast.task import Input, Task
 
-__all__ = ["Shapes", "read_shapes"]
+__all__ = ["COUNT", "Shapes", "read_shapes"]
 
 Shape = Sequence[int] | Mapping[str, int]
 Shapes = Shape | Sequence[Shape] | NDArray[np.int64]
 """(m, n, k) or (m, n, k, count), or a mapping with those names; one, or many; or [S, 3 or 4]."""
 
-_COUNT = Input(
+COUNT = Input(
     name="count", kind="integer", example=1, description="how often it runs", maximum=2**31
 )
 
@@ -51,7 +51,7 @@ def read_shapes(task: Task, shapes: Shapes) -> tuple[dict[str, NDArray[np.int64]
             column.append(value)
     if not columns["count"]:
         problems.append(Problem("shapes", "must hold at least one shape"))
-    whole = Task(name="shapes", title="shapes", inputs=(*sizes, _COUNT), outputs=())
+    whole = Task(name="shapes", title="shapes", inputs=(*sizes, COUNT), outputs=())
     checked, found = whole.validate(columns)
     if problems or found:
         raise InvalidInput([*problems, *found])
