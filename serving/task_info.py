@@ -21,6 +21,7 @@ __all__ = [
     "LimitInfo",
     "OutputInfo",
     "RecommendInfo",
+    "RooflineInfo",
     "TaskInfo",
     "can_recommend",
     "input_info",
@@ -79,6 +80,13 @@ class RecommendInfo(BaseModel):
     objectives: list[str] = Field(description="outputs it can be ranked by")
 
 
+class RooflineInfo(BaseModel):
+    """Where the data sheet's limit is asked for."""
+
+    path: str = Field(examples=["/v1/gemm/roofline"])
+    output: str = Field(description="the output that it bounds from below")
+
+
 class TaskInfo(BaseModel):
     """A kind of question, and where to ask it."""
 
@@ -87,9 +95,7 @@ class TaskInfo(BaseModel):
     inputs: list[InputInfo]
     outputs: list[OutputInfo]
     predict: str = Field(description="path to post questions to", examples=["/v1/gemm/predict"])
-    roofline: str | None = Field(
-        description="path that answers what the hardware's data sheet alone implies; null: none"
-    )
+    roofline: RooflineInfo | None = Field(description="null: the task has none")
     recommend: RecommendInfo | None = Field(description="null: no recommendations")
 
 
@@ -131,9 +137,13 @@ def task_info(task: Task) -> TaskInfo:
         inputs=[input_info(column) for column in task.inputs],
         outputs=[output_info(output) for output in task.outputs],
         predict=f"/v1/{task.name}/predict",
-        roofline=f"/v1/{task.name}/roofline" if task.name in ROOFLINES else None,
+        roofline=_roofline_info(task) if task.name in ROOFLINES else None,
         recommend=_recommend_info(task) if can_recommend(task) else None,
     )
+
+
+def _roofline_info(task: Task) -> RooflineInfo:
+    return RooflineInfo(path=f"/v1/{task.name}/roofline", output="latency_ms")
 
 
 def _recommend_info(task: Task) -> RecommendInfo:

@@ -52,7 +52,8 @@ def test_every_column_of_gemm_is_told() -> None:
 def test_a_task_says_which_routes_it_has() -> None:
     info = task_info(GEMM)
     assert info.predict == "/v1/gemm/predict"
-    assert info.roofline == "/v1/gemm/roofline"
+    assert info.roofline is not None and info.roofline.path == "/v1/gemm/roofline"
+    assert info.roofline.output in {output.name for output in GEMM.outputs}
     assert info.recommend is not None and info.recommend.path == "/v1/gemm/recommend"
     other = task_info(OTHER)
     assert (other.roofline, other.recommend) == (None, None)
