@@ -172,6 +172,7 @@ def facts_row(
     *,
     between_nodes: float,
     per_octave: float,
+    other_version: float,
     power_limit_w: float,
 ) -> NDArray[np.float64]:
     """One row of `GemmTables.facts`; `ranges` are min and max of m, n and k."""
@@ -179,7 +180,8 @@ def facts_row(
     assert facts is not None, "only deployments that the hardware supports get a row"
     row = np.array([
         facts.flops_per_ms, facts.bytes_per_ms, facts.num_sms, *facts.operand_bytes,
-        facts.memory_bytes, *constants, *ranges, between_nodes, per_octave, power_limit_w,
+        facts.memory_bytes, *constants, *ranges, between_nodes, per_octave, other_version,
+        power_limit_w,
     ])  # fmt: skip
     assert len(row) == len(COLUMNS)
     return row

@@ -13,7 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from perfcast.errors import InvalidInput, MissingExtra, Problem
 from perfcast.predictors.interrupts import interrupts_deferred
 
-__all__ = ["CrossFitBoosting"]
+__all__ = ["WATCHED_FOLD", "CrossFitBoosting"]
+
+WATCHED_FOLD = 0
+"""The fold whose left-out error decides when to stop; errors on it are no honest figures then."""
 
 
 class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -24,8 +27,14 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     is fitted to everything and nothing is left out. The loss is the
     pseudo-Huber loss at `slope`, quadratic for small residuals and linear for outliers.
 
+    With `patience`, the first model stops once that many trees have not lowered its loss on the
+    fold it leaves out, and the other models, to whom that fold is training data, grow as many
+    trees (`rounds_`) as served it best.
+
     Parameters
     ----------
+    patience
+        Trees without gain before stopping; 0 grows all `trees`.
     folds, trees, depth, learning_rate, subsample, columns, min_rows, slope, clip
         As usual for boosting; targets are clipped to +-`clip` so that one wild row cannot steer.
     threads, seed
@@ -44,6 +53,7 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         min_rows: float = 20.0,
         slope: float = 0.02,
         clip: float = 0.3,
+        patience: int = 0,
         threads: int = 2,
         seed: int = 0,
     ) -> None:
@@ -56,6 +66,7 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.min_rows = min_rows
         self.slope = slope
         self.clip = clip
+        self.patience = patience
         self.threads = threads
         self.seed = seed
 
@@ -88,11 +99,26 @@ class CrossFitBoosting(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "seed": self.seed,
         }
         self.models_: list[Any] = []
+        self.rounds_ = self.trees
         for fold in range(self.folds):
             kept = groups != fold if self.folds > 1 else np.ones(len(y), dtype=bool)
+            watched: dict[str, Any] = {}
             with interrupts_deferred():
                 matrix = xgb.QuantileDMatrix(X[kept], y[kept], nthread=self.threads)
-            self.models_.append(xgb.train(parameters, matrix, self.trees))
+                if self.patience and fold == WATCHED_FOLD and not kept.all():
+                    watch = xgb.QuantileDMatrix(
+                        X[~kept], y[~kept], ref=matrix, nthread=self.threads
+                    )
+                    watched = {
+                        "evals": [(watch, "watched")],
+                        "early_stopping_rounds": self.patience,
+                        "verbose_eval": False,
+                    }
+            model = xgb.train(parameters, matrix, self.rounds_, **watched)
+            if watched:
+                self.rounds_ = model.best_iteration + 1
+                model = model[: self.rounds_]
+            self.models_.append(model)
             if progress is not None:
                 progress(fold + 1, self.folds)
         self.n_features_in_ = X.shape[1]

@@ -23,11 +23,7 @@ __all__ = ["COLUMNS", "REASONS", "Directory", "GemmTables", "answer"]
 REASONS: tuple[str, ...] = (
     "this GPU was not measured: estimated from its data sheet and from the GPUs that were",
     "not measured on this GPU under this framework and dtype: estimated from other GPUs",
-    (
-        "this framework_version was not measured: answered with the newest one that was; versions "
-        "differ by a median of 8 %, in fp8_block by up to 50 %, and the interval does not include "
-        "that"
-    ),
+    "this framework_version was not measured: answered with the newest one that was",
     "m is outside the measured range",
     "n or k is outside the measured range",
     "power_w was not measured on this GPU: estimated from its power limit and its utilisation",
@@ -51,10 +47,11 @@ COLUMNS: tuple[str, ...] = (
     "flops_per_ms", "bytes_per_ms", "num_sms", "a_bytes", "b_bytes", "c_bytes", "memory_bytes",
     *FLOOR_CONSTANTS,
     "min_m", "max_m", "min_n", "max_n", "min_k", "max_k",
-    "between_nodes", "per_octave", "power_limit_w",
+    "between_nodes", "per_octave", "other_version", "power_limit_w",
 )  # fmt: skip
 """The columns of `GemmTables.facts`: the device, the floor, the measured range, how much wider an
-interval gets between nodes and per octave beyond the range, and the highest power."""
+interval gets between nodes and per octave beyond the range, what is added to it (log units) for a
+version that was not measured, and the highest power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +140,9 @@ def answer(
     between = _off_node(at_n) | _off_node(at_k) | _off_node(at_m)
     one = xp.ones_like(mf)
     wider = xp.where(between, fact["between_nodes"], one) + furthest * fact["per_octave"]
-    low = latency * xp.exp(-wider * xp.exp(look_up(tables.below, at_coarse_m)))
-    high = latency * xp.exp(wider * xp.exp(look_up(tables.above, at_coarse_m)))
+    other = xp.where((bits & NO_VERSION) != 0, fact["other_version"], xp.zeros_like(mf))
+    low = latency * xp.exp(-other - wider * xp.exp(look_up(tables.below, at_coarse_m)))
+    high = latency * xp.exp(other + wider * xp.exp(look_up(tables.above, at_coarse_m)))
 
     limit = fact["power_limit_w"]
     power = xp.minimum(xp.exp(look_up(tables.log_power, at_m)), limit)

@@ -131,9 +131,9 @@ def _extrapolate(
         kriged.append(cut.kriged[tuple(nodes)] + cut.log_floor[tuple(nodes)])
         groups.append(np.full(nodes.shape[1], position))
         places.append(nodes)
-    model = CrossFitBoosting(
-        **{**boosting.get_params(), "folds": len(levels), "clip": 0.5, "depth": 7, "trees": 200}
-    )
+    # no frontier may decide when to stop: each is one example, and all are needed as judges
+    changes = {"folds": len(levels), "clip": 0.5, "depth": 7, "trees": 200, "patience": 0}
+    model = CrossFitBoosting(**{**boosting.get_params(), **changes})
     stacked, group = np.concatenate(features), np.concatenate(groups)
     model.fit(stacked, np.concatenate(residuals), groups=group)
     where = np.concatenate(places, axis=1)

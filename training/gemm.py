@@ -37,7 +37,9 @@ class Options:
     """How a GEMM bundle is trained. The defaults made the shipped one."""
 
     trees: int = 300
-    """Boosted trees in each fold's model."""
+    """At most this many boosted trees in each fold's model."""
+    patience: int = 30
+    """Boosting stops after this many trees without gain on the fold left out; 0: never."""
     depth: int = 9
     folds: int = 5
     """Folds of sites: each is predicted by models that saw only the others."""
@@ -109,9 +111,11 @@ def fit(data: DataSet, *, options: Options, stages: Stages, report: Callable[[st
     whole["offsets"] = np.empty((*shape[:3], len(coarse), 2))
     whole["left_out_offsets"] = np.full((*shape, 2), np.nan)
     whole["between_nodes"], whole["per_octave"] = np.empty(count), np.empty(count)
+    present = {family(d.gpu) for d in campaign.deployments}
+    stages.expected = 2 * len(present) + 2
     for kin in FAMILIES:
         members = [i for i, d in enumerate(campaign.deployments) if family(d.gpu) == kin]
-        if not members:
+        if kin not in present:
             continue
         part = campaign.select(members)
         latency = stages.run(f"latency-{kin}", partial(_latency, part, options, report))
@@ -196,6 +200,7 @@ def _boosting(options: Options, **changes: float) -> CrossFitBoosting:
         folds=options.folds,
         trees=options.trees,
         depth=options.depth,
+        patience=options.patience,
         threads=options.threads,
         seed=options.seed,
     )
@@ -244,7 +249,7 @@ def _transfer(
     report: Callable[[str], None],
 ) -> Arrays:
     settings = {"folds": 1, "trees": 250, "depth": 7, "learning_rate": 0.08, "slope": 0.1}
-    settings |= {"clip": 2.0, "subsample": 0.6, "columns": 0.6, "min_rows": 30.0}
+    settings |= {"clip": 2.0, "subsample": 0.6, "columns": 0.6, "min_rows": 30.0, "patience": 0}
     error = np.full_like(campaign.values, np.nan, dtype=np.float32)
     boosting = _boosting(options, **settings)
     for g, values in leave_one_gpu_out(campaign, constants, boosting=boosting, seed=options.seed):
@@ -286,8 +291,8 @@ def _power(
     scattered = np.full((*nodes.error.shape, 2), np.nan)
     scattered[tuple(where)] = left_out
     transfer = fit_power_transfer(
-        power, known, boosting=_boosting(options, trees=150, depth=4, slope=1.0, clip=4.0),
-        seed=options.seed,
+        power, known, seed=options.seed,
+        boosting=_boosting(options, trees=150, depth=4, slope=1.0, clip=4.0, patience=0),
     )  # fmt: skip
     everywhere = np.concatenate([log_latency, unmeasured_log_latency])
     log_power = np.empty_like(everywhere)

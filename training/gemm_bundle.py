@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcast.features.gemm import FLOOR_CONSTANTS
 from perfcast.features.hardware import GPUS
 from perfcast.features.tasks import GEMM
 from perfcast.predictors.assemble import blend, directory, facts_row, transfer_offsets
 from perfcast.predictors.campaign import Campaign, Deployment
 from perfcast.predictors.export import run_onnx, to_onnx, verify
-from perfcast.predictors.gemm import REASONS, GemmTables
+from perfcast.predictors.gemm import COLUMNS, REASONS, GemmTables
 from perfcast.predictors.intervals import worst_offsets
 from perfcast.predictors.lattice import Lattice
+from perfcast.predictors.stand_in import allowance, allowances, stand_ins
 from perfcast.training.dataset import DataSet
 from perfcast.training.gemm import Fit, Options, newest_positions, transfer_errors
 
@@ -52,6 +52,8 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
     offsets = np.concatenate([fit.offsets, _transferred_offsets(fit, options)])
     log_power, power_offsets = _power(fit, options)
     everything = _overall_range(campaign)
+    pairs = stand_ins(campaign, fit.log_floor + fit.log_ratio, fit.left_out_offsets)
+    other_versions = allowances(campaign, pairs, options.coverage)
     facts = [
         facts_row(
             deployment,
@@ -59,6 +61,7 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
             _range(campaign, g) if g < measured else everything,
             between_nodes=float(fit.between_nodes[g]) if g < measured else 1.0,
             per_octave=float(fit.per_octave[g]) if g < measured else 1.0,
+            other_version=allowance(other_versions, deployment),
             power_limit_w=GPUS[deployment.gpu].tdp_w * _POWER_HEADROOM,
         )
         for g, deployment in enumerate(deployments)
@@ -187,13 +190,13 @@ def card_of(
 
 
 def _support(tables: GemmTables, g: int) -> dict[str, Any]:
-    names = ("min_m", "max_m", "min_n", "max_n", "min_k", "max_k")
-    start = 7 + len(FLOOR_CONSTANTS)
-    row = tables.facts[g]
+    fact = dict(zip(COLUMNS, tables.facts[g], strict=True))
+    ranges = ("min_m", "max_m", "min_n", "max_n", "min_k", "max_k")
     return {
-        **{name: int(row[start + i]) for i, name in enumerate(names)},
-        "wider_between_nodes": round(float(row[start + 6]), 3),
-        "wider_per_octave_beyond": round(float(row[start + 7]), 3),
+        **{name: int(fact[name]) for name in ranges},
+        "wider_between_nodes": round(float(fact["between_nodes"]), 3),
+        "wider_per_octave_beyond": round(float(fact["per_octave"]), 3),
+        "log_allowance_other_version": round(float(fact["other_version"]), 3),
     }
 
 

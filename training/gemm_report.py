@@ -1,4 +1,9 @@
-"""What a GEMM fit is worth: its left-out errors, and its intervals, group by group."""
+"""What a GEMM fit is worth: its left-out errors, and its intervals, group by group.
+
+Everything is scored as it will be read from the bundle: after ratios and offsets were thinned out
+and packed into the tables' few bits. The fold of sites that decided when to stop boosting is in
+none of the figures.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,12 @@ from numpy.typing import NDArray
 
 from perfcast.errors import DataError
 from perfcast.predictors.assemble import FRONTIER_STEP, steps_beyond, transfer_offsets
+from perfcast.predictors.boosting import WATCHED_FOLD
 from perfcast.predictors.campaign import Campaign
 from perfcast.predictors.intervals import worst_offsets
+from perfcast.predictors.latency import site_folds
+from perfcast.predictors.lattice import Lattice, bracket
+from perfcast.predictors.stand_in import allowance, allowances, stand_ins
 from perfcast.training.dataset import Category
 from perfcast.training.gemm import Fit, Options, newest_positions, transfer_errors
 from perfcast.training.report import Forecast, Report, evaluate
@@ -18,63 +27,112 @@ from perfcast.training.report import Forecast, Report, evaluate
 __all__ = ["leave_one_gpu_mape", "metrics_for_card", "power_transfer_summary", "reports"]
 
 _BY = ((), ("gpu",), ("gpu", "framework"), ("gpu", "dtype"), ("gpu", "framework", "dtype"))
+_BY_VERSION = ((), ("gpu",), ("framework", "dtype"), ("gpu", "framework", "dtype"))
 _LEAVE_OUT = ("h100_sxm", "h200_sxm", "b200_sxm", "a100_sxm", "l40s")
+
+Breakdowns = tuple[tuple[str, ...], ...]
 
 
 def reports(fit: Fit, options: Options) -> dict[str, Report]:
-    """Reports by name, over the newest version of each framework unless power decides.
+    """Reports by name, over the newest version of each framework unless said otherwise.
 
     A report that no row can be part of is left out: `frontier` where sizes lie further apart than
-    half an octave, `gpu` where a single GPU was measured.
+    half an octave, `gpu` where a single GPU was measured, `version` where no two versions were.
 
     - `site`: every (n, k) pair predicted from the others.
     - `frontier`: n or k larger than anything the prediction was made from.
-    - `gpu`: GPUs predicted from the other GPUs (newest versions).
-    - `power`: as `site`, for power.
+    - `gpu`: GPUs predicted from the other GPUs.
+    - `version`: a framework version answered by the newest other one, all versions; the interval's
+      allowance learnt from the other GPUs.
+    - `power`: as `site`, for the deployments whose power was measured.
     """
     campaign = fit.campaign
     newest = np.zeros(len(campaign.deployments), dtype=bool)
     newest[newest_positions(campaign.deployments)] = True
-    log_latency = fit.log_floor + fit.log_ratio
+    judged = (site_folds(campaign.axes, options.folds) != WATCHED_FOLD)[None, :, :, None]
+    counted = newest[:, None, None, None] & judged
+    log_latency = fit.log_floor + Lattice.pack(fit.log_ratio, np.float16).unpack()
     out = {}
-    rows = np.isfinite(fit.error) & newest[:, None, None, None]
+    rows = np.isfinite(fit.error) & counted
     out["site"] = _report(
-        "sites left out", "latency_ms", campaign, rows,
-        log_latency[rows], fit.left_out_offsets[rows],
+        "sites left out", "latency_ms", campaign, rows, log_latency[rows],
+        _as_read(fit, fit.left_out_offsets, fit.offsets, rows),
     )  # fmt: skip
     step = np.broadcast_to(
         steps_beyond(campaign.axes, campaign.values)[None, :, :, None], campaign.values.shape
     )
     rows = np.isfinite(fit.frontier_error) & newest[:, None, None, None] & (step <= FRONTIER_STEP)
-    predicted = np.log(campaign.values[rows]) - fit.frontier_error[rows]
-    wider = 1.0 + fit.per_octave[np.nonzero(rows)[0]] * step[rows]
-    offsets = fit.left_out_offsets[rows] * wider[:, None]
     if rows.any():
+        wider = 1.0 + fit.per_octave[np.nonzero(rows)[0]] * step[rows]
         out["frontier"] = _report(
-            "a quarter to half an octave beyond the largest size seen",
-            "latency_ms",
-            campaign,
-            rows,
-            predicted,
-            offsets,
-        )
+            "a quarter to half an octave beyond the largest size seen", "latency_ms", campaign,
+            rows, np.log(campaign.values[rows]) - fit.frontier_error[rows],
+            _as_read(fit, fit.left_out_offsets, fit.offsets, rows) * wider[:, None],
+        )  # fmt: skip
     rows = np.isfinite(fit.transfer_error)
-    predicted = np.log(campaign.values[rows]) - fit.transfer_error[rows]
     if rows.any():
         out["gpu"] = _report(
-            "GPU left out",
-            "latency_ms",
-            campaign,
-            rows,
-            predicted,
+            "GPU left out", "latency_ms", campaign, rows,
+            np.log(campaign.values[rows]) - fit.transfer_error[rows],
             _transfer_offsets(fit, options)[rows],
-        )
-    rows = np.isfinite(fit.power_error)
+        )  # fmt: skip
+    version = _version(fit, options, log_latency, judged)
+    if version is not None:
+        out["version"] = version
+    rows = np.isfinite(fit.power_error) & judged
+    stored = Lattice.pack(np.concatenate([fit.log_power, fit.power_full]), np.uint8).unpack()
     out["power"] = _report(
-        "sites left out", "power_w", fit.power, rows,
-        fit.power_full[rows], fit.power_left_out_offsets[rows],
+        "sites left out", "power_w", fit.power, rows, stored[len(fit.log_power) :][rows],
+        _as_read(fit, fit.power_left_out_offsets, fit.power_offsets, rows),
     )  # fmt: skip
     return out
+
+
+def _as_read(
+    fit: Fit, left_out: NDArray[np.float64], shipped: NDArray[np.float64], rows: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Left-out offsets [R, 2] at `rows` as the bundle would tell them.
+
+    `left_out` [D, N, K, M, 2] has offsets where something was measured; they are read off the
+    coarse values of m as `shipped` [D, N, K, C, 2] is, and stored in as many bits.
+    """
+    g, i, j, h = np.nonzero(rows)
+    m = fit.campaign.axes.m
+    place = bracket(np, m[fit.coarse], m.astype(np.int64))
+    left, share = place.left[h], place.share[h][:, None]
+    logs = np.log(left_out)
+    read = (1.0 - share) * logs[g, i, j, fit.coarse[left]]
+    read += share * logs[g, i, j, fit.coarse[left + 1]]
+    own = logs[g, i, j, h]
+    read = np.where(np.isfinite(read), read, own)  # a coarse m was not measured there
+    out = np.empty_like(read)
+    for side in (0, 1):
+        beside = np.log(shipped[..., side]).ravel()
+        packed = Lattice.pack(np.concatenate([beside, read[:, side]]), np.uint8)
+        out[:, side] = np.exp(packed.unpack()[len(beside) :])
+    return out
+
+
+def _version(
+    fit: Fit, options: Options, log_latency: NDArray[np.float64], judged: NDArray[np.bool_]
+) -> Report | None:
+    campaign = fit.campaign
+    pairs = stand_ins(campaign, log_latency, fit.left_out_offsets)
+    values, offsets, rows = [], [], np.zeros(campaign.values.shape, dtype=bool)
+    for pair in sorted(pairs, key=lambda pair: pair.absent):
+        absent = campaign.deployments[pair.absent]
+        elsewhere = [p for p in pairs if campaign.deployments[p.absent].gpu != absent.gpu]
+        extra = allowance(allowances(campaign, elsewhere, options.coverage), absent)
+        here = np.isfinite(pair.error) & judged[0]
+        rows[pair.absent] = here
+        values.append(log_latency[pair.answering][here])
+        offsets.append(fit.left_out_offsets[pair.answering][here] + extra)
+    if not rows.any():
+        return None
+    return _report(
+        "framework version left out", "latency_ms", campaign, rows,
+        np.concatenate(values), np.concatenate(offsets), _BY_VERSION,
+    )  # fmt: skip
 
 
 def power_transfer_summary(fit: Fit, options: Options) -> dict[str, dict[str, float]]:
@@ -113,13 +171,13 @@ def leave_one_gpu_mape(report: Report) -> dict[str, float]:
 
 def _report(
     title: str, quantity: str, campaign: Campaign, rows: NDArray[np.bool_],
-    log_value: NDArray[np.float64], offsets: NDArray[np.float64],
+    log_value: NDArray[np.float64], offsets: NDArray[np.float64], by: Breakdowns = _BY,
 ) -> Report:  # fmt: skip
     value = np.exp(log_value)
     forecast = Forecast(value, value * np.exp(-offsets[:, 0]), value * np.exp(offsets[:, 1]))
     return evaluate(
         campaign.values[rows], forecast, _groups(campaign, rows),
-        title=title, quantity=quantity, breakdowns=_BY,
+        title=title, quantity=quantity, breakdowns=by,
     )  # fmt: skip
 
 

@@ -25,14 +25,22 @@ class Stages:
 
     Results of another key are removed first: stale stages never mix with new ones. Nothing else
     in the folder is ever removed. Raises `InvalidInput` for a folder that holds other things, or
-    that is no folder.
+    that is no folder. `progress` hears, after each stage, how many of how many are done.
     """
 
     def __init__(
-        self, folder: Path, *, key: str, report: Callable[[str], None] = lambda _: None
+        self,
+        folder: Path,
+        *,
+        key: str,
+        report: Callable[[str], None] = lambda _: None,
+        progress: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> None:
-        self._folder, self._report = folder, report
+        self._folder, self._report, self._progress = folder, report, progress
         self.seconds: dict[str, float] = {}
+        self.expected = 0
+        """How many stages there will be, told by whoever runs them."""
+        self._done = 0
         mark = folder / _MARK
         if folder.exists() and not folder.is_dir():
             raise InvalidInput([Problem("work", f"{folder} is not a folder")])
@@ -47,6 +55,18 @@ class Stages:
 
     def run(self, name: str, compute: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
         """The arrays of stage `name`: computed, or read back if it was completed before."""
+        arrays = self._stored(name)
+        if arrays is None:
+            started = time.monotonic()
+            arrays = dict(compute())
+            _save(self._folder / f"{name}.npz", arrays)
+            self.seconds[name] = time.monotonic() - started
+            self._report(f"{name}: {self.seconds[name]:.0f} s")
+        self._done += 1
+        self._progress(self._done, max(self.expected, self._done))
+        return arrays
+
+    def _stored(self, name: str) -> Arrays | None:
         path = self._folder / f"{name}.npz"
         if path.is_file():
             try:
@@ -57,12 +77,7 @@ class Stages:
             else:
                 self._report(f"{name}: resumed")
                 return arrays
-        started = time.monotonic()
-        arrays = dict(compute())
-        _save(path, arrays)
-        self.seconds[name] = time.monotonic() - started
-        self._report(f"{name}: {self.seconds[name]:.0f} s")
-        return arrays
+        return None
 
     def discard(self) -> None:
         """Remove all stages, once the bundle is written, and the folder if nothing else is in it.

@@ -17,6 +17,7 @@ from perfcast.errors import MissingExtra
 from perfcast.features.tasks import GEMM
 from perfcast.training.gemm import Fit, Options, fit
 from perfcast.training.gemm_bundle import card_of, tables_of
+from perfcast.training.gemm_noise import noise_summary
 from perfcast.training.gemm_report import (
     leave_one_gpu_mape,
     metrics_for_card,
@@ -48,6 +49,7 @@ def train_gemm(
     work: Path,
     track: bool = True,
     report: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> tuple[Bundle, dict[str, Report]]:
     """Train on the measurements in `data` and write the bundle to folder `output`.
 
@@ -55,7 +57,8 @@ def train_gemm(
     is replaced only by a whole one. With `track`, MLflow gets the run, its figures and the
     bundle, and the best model so far the alias `champion`. Raises `MissingExtra`, `DataError` for
     data it cannot use, `InvalidInput` for a `work` it cannot use, and `ExportMismatch` if the
-    exported model disagrees with the tables.
+    exported model disagrees with the tables. `report` is told what is being done, `progress` how
+    many stages of how many are.
     """
     _require_extra()
     report(f"reading {data}")
@@ -64,7 +67,7 @@ def train_gemm(
     tracker = Tracker() if track else None  # a store that cannot be opened is said now, not later
     fingerprint = measurements.fingerprint()
     key = hashlib.sha256(f"{fingerprint}{json.dumps(asdict(options))}".encode()).hexdigest()
-    stages = Stages(work, key=key, report=report)
+    stages = Stages(work, key=key, report=report, progress=progress)
     fitted = fit(measurements, options=options, stages=stages, report=report)
     found = reports(fitted, options)
     tables = tables_of(fitted, options)
@@ -78,6 +81,7 @@ def train_gemm(
         reports={
             **metrics_for_card(found),
             "power_gpu": power_transfer_summary(fitted, options),
+            "noise": noise_summary(fitted),
         },
     )
     card["summary"] = _summary(found, fitted, options)
@@ -92,7 +96,7 @@ def train_gemm(
         ) as run:
             run.log_report(found["site"])
             run.log_report(found["power"])
-            for name in ("frontier", "gpu"):
+            for name in ("frontier", "gpu", "version"):
                 metrics = found[name].metrics() if name in found else {}
                 run.log_metrics({f"{name}/{key}": value for key, value in metrics.items()})
             run.log_metrics({f"seconds/{name}": s for name, s in stages.seconds.items()})

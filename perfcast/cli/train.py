@@ -30,7 +30,10 @@ def train_gemm(
     work: Annotated[
         Path, typer.Option(help="Where stages are kept until the bundle is written.")
     ] = Path(".perfcast-train"),
-    trees: Annotated[int, typer.Option(min=1, max=5000)] = 300,
+    trees: Annotated[int, typer.Option(min=1, max=5000, help="At most, per fold.")] = 300,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after this many trees without gain; 0: never.")
+    ] = 30,
     depth: Annotated[int, typer.Option(min=2, max=16)] = 9,
     folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -40,7 +43,7 @@ def train_gemm(
 ) -> int:
     """Fit floor, kriging, boosting, intervals, transfer and power; export; write the bundle."""
     from rich.console import Console as Screen
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from perfcast.settings import Settings
 
@@ -51,19 +54,29 @@ def train_gemm(
         raise MissingExtra(str(error.name), "train") from error
 
     console = Console(json=json)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    columns = (
+        BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    )  # fmt: skip
     screen = Screen(stderr=True)
     with Progress(
         *columns, console=screen, transient=True, disable=not screen.is_terminal
     ) as progress:
-        line = progress.add_task("starting")
+        line = progress.add_task("starting", total=None)
         bundle, found = train(
             data,
             output=output or Settings.from_env().models_dir / "gemm",
-            options=Options(trees=trees, depth=depth, folds=folds, seed=seed, threads=threads),
+            options=Options(
+                trees=trees,
+                patience=patience,
+                depth=depth,
+                folds=folds,
+                seed=seed,
+                threads=threads,
+            ),
             work=work,
             track=track,
             report=lambda text: progress.update(line, description=text),
+            progress=lambda done, of: progress.update(line, completed=done, total=of),
         )
     if json:
         console.result({"model": bundle.name, "summary": bundle.card["summary"]})

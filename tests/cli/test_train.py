@@ -106,7 +106,8 @@ def test_training_with_all_options_shows_the_report(trained: Trained, tmp_path: 
     assert done.status == 0
     bundle = Bundle.open(tmp_path / "out" / "gemm")
     assert bundle.card["method"]["options"] == {
-        "trees": 8, "depth": 3, "folds": 2, "coverage": 0.9, "seed": 3, "threads": 1,
+        "trees": 8, "patience": 30, "depth": 3, "folds": 2, "coverage": 0.9, "seed": 3,
+        "threads": 1,
     }  # fmt: skip
     assert "sites left out: latency_ms" in done.out
     assert "sites left out: power_w" in done.out

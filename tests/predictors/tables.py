@@ -26,7 +26,7 @@ AXES = Axes(SIZES, SIZES, np.array([1.0, 16.0, 256.0, 1024.0, 4096.0]))
 COARSE = np.array([1.0, 256.0, 4096.0])
 RANGES = (1.0, 4096.0, 64.0, 4096.0, 64.0, 4096.0)
 """Measured m, n and k; the last node of n and k lies beyond."""
-BETWEEN_NODES, PER_OCTAVE, LIMIT_W = 1.5, 2.0, 700.0
+BETWEEN_NODES, PER_OCTAVE, OTHER_VERSION, LIMIT_W = 1.5, 2.0, 0.25, 700.0
 
 
 def tables(seed: int = 0) -> GemmTables:
@@ -43,6 +43,7 @@ def tables(seed: int = 0) -> GemmTables:
             RANGES,
             between_nodes=BETWEEN_NODES,
             per_octave=PER_OCTAVE,
+            other_version=OTHER_VERSION,
             power_limit_w=LIMIT_W,
         )
         for deployment in DEPLOYMENTS

@@ -81,7 +81,7 @@ def test_facts_row() -> None:
     ranges = (1.0, 4096.0, 64.0, 8192.0, 32.0, 16_384.0)
     row = facts_row(
         H200._replace(dtype="fp8"), CONSTANTS, ranges,
-        between_nodes=1.5, per_octave=2.5, power_limit_w=714.0,
+        between_nodes=1.5, per_octave=2.5, other_version=0.3, power_limit_w=714.0,
     )  # fmt: skip
     named = dict(zip(COLUMNS, row, strict=True))
     assert named["flops_per_ms"] == 1978e9 and named["a_bytes"] == 1.0 and named["c_bytes"] == 2.0
@@ -89,7 +89,7 @@ def test_facts_row() -> None:
     assert (named["host"], named["tile"]) == (CONSTANTS[0], CONSTANTS[6])
     assert (named["min_m"], named["max_n"], named["max_k"]) == (1.0, 8192.0, 16_384.0)
     assert (named["between_nodes"], named["per_octave"]) == (1.5, 2.5)
-    assert named["power_limit_w"] == 714.0
+    assert (named["other_version"], named["power_limit_w"]) == (0.3, 714.0)
 
 
 @pytest.fixture(scope="module")

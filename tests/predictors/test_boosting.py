@@ -25,7 +25,7 @@ def test_conventions() -> None:
     assert copy is not model and copy.get_params() == model.get_params()
     assert set(model.get_params()) == {
         "folds", "trees", "depth", "learning_rate", "subsample", "columns", "min_rows", "slope",
-        "clip", "threads", "seed",
+        "clip", "patience", "threads", "seed",
     }  # fmt: skip
     assert copy.set_params(trees=7, seed=3) is copy
     assert (copy.trees, copy.seed, model.trees) == (7, 3, 15)
@@ -49,6 +49,27 @@ def test_learns() -> None:
     left_out = model.predict_left_out(X, GROUPS)
     assert left_out.shape == (ROWS,) and left_out.dtype == np.float64
     assert 1 - np.mean((left_out - Y) ** 2) / Y.var() > 0.8
+
+
+def test_stops_when_more_trees_do_not_help() -> None:
+    """On noise nothing is to be learnt; the other folds grow as many trees as the first."""
+    noise = RANDOM.normal(0, 0.1, ROWS)
+    model = boosting(trees=200, patience=5).fit(X, noise, groups=GROUPS)
+    assert 1 <= model.rounds_ < 50
+    assert {m.num_boosted_rounds() for m in model.models_} == {model.rounds_}
+    assert boosting(trees=20).fit(X, noise, groups=GROUPS).rounds_ == 20
+
+
+def test_patience_only_chooses_the_number_of_trees() -> None:
+    patient = boosting(patience=10).fit(X, Y, groups=GROUPS)
+    same = boosting(trees=patient.rounds_).fit(X, Y, groups=GROUPS)
+    assert np.array_equal(patient.predict(X), same.predict(X))
+
+
+def test_nothing_to_watch() -> None:
+    """One fold leaves nothing out; an empty one cannot tell when to stop."""
+    assert boosting(folds=1, patience=1).fit(X, Y, groups=np.zeros(ROWS, int)).rounds_ == 15
+    assert boosting(folds=3, patience=1).fit(X, Y, groups=GROUPS // 2 + 1).rounds_ == 15
 
 
 def test_lists_will_do() -> None:

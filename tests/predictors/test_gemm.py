@@ -21,6 +21,7 @@ from tests.predictors.tables import (
     BETWEEN_NODES,
     COARSE,
     LIMIT_W,
+    OTHER_VERSION,
     PER_OCTAVE,
     questions,
     random_questions,
@@ -180,6 +181,10 @@ def test_defaults_and_versions() -> None:
     assert len(set(same["latency_ms"].tolist())) == 1
     assert same["reasons"].tolist() == [0, 0, 0, gemm.NO_VERSION]
     assert same["latency_ms_status"].tolist() == [IN_DOMAIN] * 3 + [EXTRAPOLATED]
+    for bound in ("latency_ms_low", "latency_ms_high"):
+        known, unknown = same[bound][0], same[bound][3]
+        assert abs(np.log(unknown / known)) == pytest.approx(OTHER_VERSION, rel=1e-4)
+    assert same["latency_ms_low"][3] < same["latency_ms_low"][0] < same["latency_ms_high"][0]
     old = ask(questions(framework_version="0.9.0"))
     assert old["latency_ms"][0] != same["latency_ms"][0]
     assert old["reasons"][0] == gemm.OTHER_POWER

@@ -154,10 +154,13 @@ def test_every_measured_version_is_answered(shipped: GemmPredictor) -> None:
 
 def test_an_unknown_version_is_never_in_domain(shipped: GemmPredictor) -> None:
     answer = shipped.predict(
-        gpu="h200_sxm", framework="vllm", framework_version="99.9", dtype="fp8", m=8, n=8192, k=8192
-    )
+        gpu="h200_sxm", framework="vllm", framework_version=["", "99.9"], dtype="fp8",
+        m=8, n=8192, k=8192,
+    )  # fmt: skip
     check(answer, 8, 8192, 8192)
-    assert answer["latency_ms"].status[0] > 0
+    latency = answer["latency_ms"]
+    assert latency.status[0] == 0 < latency.status[1]
+    assert latency.low[1] < latency.low[0] and latency.high[1] > latency.high[0]
 
 
 def test_one_row_and_many_agree(shipped: GemmPredictor, measured: list[dict[str, Any]]) -> None:

@@ -14,10 +14,12 @@ from perfcast.errors import DataError, ExportMismatch
 from perfcast.features.gemm import FLOOR_CONSTANTS
 from perfcast.features.hardware import GPUS
 from perfcast.features.tasks import GEMM
+from perfcast.predictors.boosting import WATCHED_FOLD
 from perfcast.predictors.campaign import Campaign, Deployment
 from perfcast.predictors.export import to_onnx
 from perfcast.predictors.gemm import COLUMNS, GemmTables
 from perfcast.predictors.intervals import balanced
+from perfcast.predictors.latency import site_folds
 from perfcast.predictors.lattice import Lattice
 from perfcast.training.dataset import DataSet
 from perfcast.training.gemm import Fit, newest_positions
@@ -167,21 +169,44 @@ def test_too_little(latency: Campaign, power: Campaign, message: str) -> None:
 # the reports
 
 
+def judged(fit: Fit) -> Any:
+    """Sites [N, K] that count: not those whose fold decided when to stop boosting."""
+    return site_folds(fit.campaign.axes, OPTIONS.folds) != WATCHED_FOLD
+
+
 def test_reports(fit: Fit) -> None:
     found = reports(fit, OPTIONS)
-    assert list(found) == ["site", "frontier", "gpu", "power"]
-    newest = np.isfinite(fit.error[newest_positions(DEPLOYMENTS)])
+    assert list(found) == ["site", "frontier", "gpu", "version", "power"]
+    sites = int(judged(fit)[: len(AXES.n), : len(AXES.k)].sum())
+    assert 0 < sites < 49
+    newest = newest_positions(DEPLOYMENTS)
+    rows = np.isfinite(fit.error[newest]) & judged(fit)[None, :, :, None]
     site = found["site"].row().scores
-    assert site.rows == site.answered == newest.sum()
-    error = fit.error[newest_positions(DEPLOYMENTS)][newest]
+    assert site.rows == site.answered == rows.sum()
+    stored = np.float64(np.float16(fit.log_ratio))[newest][rows]
+    error = np.log(fit.campaign.values[newest][rows]) - fit.log_floor[newest][rows] - stored
     assert site.median_ape_percent == pytest.approx(100 * np.median(np.abs(np.expm1(-error))))
-    assert found["site"].row({"gpu": "h100_sxm"}).scores.rows == 49 * 9, "0.24.0 alone"
+    assert found["site"].row({"gpu": "h100_sxm"}).scores.rows == sites * 9, "0.24.0 alone"
     assert found["power"].quantity == "power_w"
-    assert found["power"].row().scores.rows == 49 * 9 * 4
+    assert found["power"].row().scores.rows == sites * 9 * 4
     sizes = np.maximum.outer(AXES.n, AXES.k)
     half_octave = np.isin(sizes, (5632, 7680)).sum() * 9
     assert found["frontier"].row({"gpu": "b200_sxm"}).scores.rows == 2 * half_octave
     assert found["gpu"].row().scores.rows == np.isfinite(fit.transfer_error).sum()
+    assert found["version"].row().scores.rows == 2 * sites * 9, "each version answers for the other"
+
+
+def test_coverage_is_that_of_the_tables_that_ship(fit: Fit) -> None:
+    """What offsets would have been between the coarse values of m does not count."""
+    coarse = np.array([0, 3, 8])
+    thin = np.setdiff1d(np.arange(len(AXES.m)), coarse)
+    thinned = dataclasses.replace(fit, coarse=coarse, offsets=fit.offsets[..., coarse, :])
+    offsets = fit.left_out_offsets.copy()
+    offsets[:, :, :, thin] *= 1e-3
+    blind = dataclasses.replace(thinned, left_out_offsets=offsets)
+    assert reports(blind, OPTIONS)["site"] == reports(thinned, OPTIONS)["site"]
+    narrow = dataclasses.replace(fit, left_out_offsets=offsets)
+    assert reports(narrow, OPTIONS)["site"] != reports(fit, OPTIONS)["site"]
 
 
 @pytest.mark.parametrize("name", ["site", "power"])
@@ -189,15 +214,17 @@ def test_reported_coverage_is_nominal(fit: Fit, name: str) -> None:
     scores = reports(fit, OPTIONS)[name].row().scores
     assert scores.coverage_percent is not None
     # sites, not rows, are independent: three binomial deviations over the sites
-    assert scores.coverage_percent == pytest.approx(90, abs=100 * 3 * math.sqrt(0.09 / 49))
+    assert scores.coverage_percent == pytest.approx(
+        90, abs=100 * 3 * math.sqrt(0.09 / judged(fit).sum())
+    )
 
 
 def test_a_report_that_nothing_can_be_part_of_is_left_out(fit: Fit) -> None:
     nothing = np.full_like(fit.error, np.nan)
     found = reports(dataclasses.replace(fit, frontier_error=nothing), OPTIONS)
-    assert list(found) == ["site", "gpu", "power"]
+    assert list(found) == ["site", "gpu", "version", "power"]
     found = reports(dataclasses.replace(fit, transfer_error=nothing), OPTIONS)
-    assert list(found) == ["site", "frontier", "power"]
+    assert list(found) == ["site", "frontier", "version", "power"]
 
 
 def test_leave_one_gpu_mape(fit: Fit) -> None:
@@ -273,6 +300,14 @@ def test_transferred_intervals_come_from_left_out_gpus(fit: Fit, tables: GemmTab
     assert np.ptp(below) == np.ptp(above) == 0, "one pair for all shapes"
     assert -below.flat[0] == pytest.approx(np.quantile(error, 0.05), rel=0.05)
     assert above.flat[0] == pytest.approx(np.quantile(error, 0.95), rel=0.05)
+
+
+def test_other_versions_widen(fit: Fit, tables: GemmTables) -> None:
+    """vLLM in bfloat16 has a pair of versions; the rest take the widest there is."""
+    column_of = dict(zip((*DEPLOYMENTS, *fit.unmeasured), column(tables, "other_version"),
+                         strict=True))  # fmt: skip
+    assert set(column_of.values()) == {column_of[DEPLOYMENTS[3]]}
+    assert 0 <= column_of[DEPLOYMENTS[3]] < 1
 
 
 def test_what_could_not_be_tested_claims_a_factor_of_two(fit: Fit) -> None:

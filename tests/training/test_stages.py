@@ -129,3 +129,13 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("")
     with pytest.raises(InvalidInput, match=r"work: .* is not a folder"):
         Stages(tmp_path / "work", key="k")
+
+
+def test_progress_counts_stages(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    for _ in range(2):  # the second time both are read back
+        stages = Stages(tmp_path / "work", key="a", progress=lambda *done: heard.append(done))
+        stages.expected = 3
+        for name in ("fit", "power"):
+            stages.run(name, lambda: {"x": np.zeros(1)})
+    assert heard == [(1, 3), (2, 3)] * 2

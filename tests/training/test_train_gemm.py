@@ -153,7 +153,8 @@ def test_the_card_keeps_its_promises(trained: Trained) -> None:
     assert {"python", "numpy", "scikit-learn", "ndonnx"} <= card["data"]["trained_with"].keys()
     assert "2 folds of whole (n, k) pairs" in card["method"]["split"]
     assert card["method"]["options"] == asdict(OPTIONS)
-    assert card["metrics"].keys() == {"site", "frontier", "gpu", "power", "power_gpu"}
+    names = {"site", "frontier", "gpu", "version", "power", "power_gpu", "noise"}
+    assert card["metrics"].keys() == names
     assert 0 <= card["parity"]["largest_relative_difference"] <= 1e-4
     assert card["parity"]["rows"] > 10_000
     assert card["reasons"] == list(REASONS)
