@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perfcast.cli.console import Console
 from perfcast.cli.options import JSON
 from perfcast.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from perfcast.training.report import Report
 
 __all__ = ["evaluate_app", "train_app"]
 
@@ -42,9 +47,6 @@ def train_gemm(
     json: JSON = False,
 ) -> int:
     """Fit floor, kriging, boosting, intervals, transfer and power; export; write the bundle."""
-    from rich.console import Console as Screen
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from perfcast.settings import Settings
 
     try:
@@ -54,14 +56,7 @@ def train_gemm(
         raise MissingExtra(str(error.name), "train") from error
 
     console = Console(json=json)
-    columns = (
-        BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-    )  # fmt: skip
-    screen = Screen(stderr=True)
-    with Progress(
-        *columns, console=screen, transient=True, disable=not screen.is_terminal
-    ) as progress:
-        line = progress.add_task("starting", total=None)
+    with _watched() as (report, progress):
         bundle, found = train(
             data,
             output=output or Settings.from_env().models_dir / "gemm",
@@ -75,14 +70,14 @@ def train_gemm(
             ),
             work=work,
             track=track,
-            report=lambda text: progress.update(line, description=text),
-            progress=lambda done, of: progress.update(line, completed=done, total=of),
+            report=report,
+            progress=progress,
         )
     if json:
         console.result({"model": bundle.name, "summary": bundle.card["summary"]})
         return 0
-    for report in found.values():
-        console.show(*report.to_tables())
+    for scores in found.values():
+        console.show(*scores.to_tables())
     console.show(f"{bundle.name} written to {bundle.path}")
     return 0
 
@@ -108,6 +103,65 @@ def evaluate_gemm(
 
     console = Console(json=json)
     found = evaluate(data, models_dir=Settings.from_env().models_dir, baselines=baselines)
+    return _show(console, found, json=json)
+
+
+@evaluate_app.command("gemm-between")
+def evaluate_gemm_between(
+    data: DATA,
+    gpu: Annotated[
+        list[str] | None, typer.Option(help="May be repeated. Default: h200_sxm", metavar="NAME")
+    ] = None,
+    trees: Annotated[int, typer.Option(min=1, max=5000, help="At most, per fold.")] = 100,
+    depth: Annotated[int, typer.Option(min=2, max=16)] = 9,
+    folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threads: Annotated[int, typer.Option(min=1, max=256)] = 1,
+    json: JSON = False,
+) -> int:
+    """Score shapes between the grid's nodes, and m beyond it: refit without them, then ask.
+
+    Whole values of n, k and m are held out in turn; the installed model is not used. The newest
+    version of each framework takes about a minute for each hold-out and GPU.
+    """
+    try:
+        from perfcast.training.between import between_reports
+        from perfcast.training.gemm import Options
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "train") from error
+
+    console = Console(json=json)
+    with _watched() as (report, _):
+        found = between_reports(
+            data,
+            gpus=gpu or ["h200_sxm"],
+            options=Options(trees=trees, depth=depth, folds=folds, seed=seed, threads=threads),
+            report=report,
+        )
+    return _show(console, found, json=json)
+
+
+@contextmanager
+def _watched() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """A line on the terminal, if there is one: what tells it what is done, and how much of it."""
+    from rich.console import Console as Screen
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    )  # fmt: skip
+    screen = Screen(stderr=True)
+    with Progress(
+        *columns, console=screen, transient=True, disable=not screen.is_terminal
+    ) as progress:
+        line = progress.add_task("starting", total=None)
+        yield (
+            lambda text: progress.update(line, description=text),
+            lambda done, of: progress.update(line, completed=done, total=of),
+        )
+
+
+def _show(console: Console, found: Mapping[str, Report], *, json: bool) -> int:
     if json:
         console.result({name: report.to_dict() for name, report in found.items()})
         return 0

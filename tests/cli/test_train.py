@@ -160,6 +160,24 @@ def test_evaluation_without_a_model(
     assert done.err.count("\n") == 1
 
 
+def test_evaluation_between_nodes(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a model: what is asked was not measured, as far as the fit can know."""
+    monkeypatch.setenv("PERFCAST_MODELS_DIR", str(tmp_path))
+    command = ("evaluate", "gemm-between", "--data", str(trained.data), *TINY)
+    done = perfcast(*command, "--gpu", "a100_sxm", "--json")
+    assert (done.status, done.err) == (0, "")
+    assert {"n", "k", "m", "n_k_m", "m_above_1"} <= done.json.keys()
+    for document in done.json.values():
+        assert document["quantity"] == "latency_ms" and "8 trees" in document["title"]
+        assert document["rows"][0]["answered"] == document["rows"][0]["rows"]
+    shown = perfcast(*command)
+    assert shown.status == 0, "the default GPU is in the data"
+    for title in ("n between nodes", "n, k and m between nodes at once", "h200_sxm"):
+        assert title in " ".join(shown.out.split())
+
+
 def bad(folder: Path, **changes: object) -> Path:
     """A CSV file of three rows, the last one changed."""
     table = {name: values[:3] for name, values in columns(DEPLOYMENTS[:1], powered=()).items()}
