@@ -1,4 +1,4 @@
-"""The REST service: `create_app` puts the routes, the error form and the loaded models together."""
+"""The service: `create_app` puts its doors, the error form and the loaded models together."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from fastapi import FastAPI
 
 import perfcast
 from perfcast.errors import NotReady
+from perfcast.serving.front import Front
 from perfcast.serving.refusals import install_handlers
 from perfcast.serving.registry import Registry
 from perfcast.serving.routes import v1_router
 from perfcast.serving.tasks_routes import tasks_router
 from perfcast.settings import Settings
 
-__all__ = ["create_app"]
+__all__ = ["create_api", "create_app"]
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> Front:
     """The service as an ASGI application (default settings: `PERFCAST_*` variables).
 
     Models load when the application starts, so creating it is cheap. Starting raises `BundleError`
@@ -26,10 +27,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     chosen = Settings.from_env() if settings is None else settings
     registry = Registry()
+    return Front(create_api(registry, chosen), {})
+
+
+def create_api(registry: Registry, settings: Settings) -> FastAPI:
+    """What FastAPI answers: typed routes, their document, the page. Loads `registry` at start."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        registry.load_all(chosen.models_dir)
+        registry.load_all(settings.models_dir)
         yield
 
     app = FastAPI(
@@ -39,8 +45,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     install_handlers(app)
-    app.include_router(tasks_router(chosen))
-    app.include_router(v1_router(registry, chosen))
+    app.include_router(tasks_router(settings))
+    app.include_router(v1_router(registry, settings))
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, object]:

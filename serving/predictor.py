@@ -15,6 +15,7 @@ from perfcast.bundle import Bundle
 from perfcast.errors import BundleError, InvalidInput, Problem, UnknownTask
 from perfcast.features.tasks import TASKS
 from perfcast.prediction import STATUSES, Prediction, Reasons
+from perfcast.serving.engine import Engine
 from perfcast.serving.estimates import Estimates, worst
 from perfcast.serving.scalars import ScalarFeeds
 from perfcast.serving.self_test import self_test
@@ -54,6 +55,7 @@ class Predictor:
         self.bundle = bundle
         self.task = task
         self.session = Session(bundle, task)
+        self.engine = Engine(self.session)
         self._sentences = tuple(map(str, bundle.card["reasons"]))
         self._coverage = float(bundle.card["coverage"])
         self._model = bundle.name
@@ -79,15 +81,15 @@ class Predictor:
         """
         feeds = self._scalar_feeds(columns)
         if feeds is not None:
-            return self._dress(self.session.run(feeds))
+            return self.dress(self.session.run(feeds))
         if on_invalid not in get_args(OnInvalid):
             reason = f"must be 'raise' or 'keep', not {on_invalid!r}"
             raise InvalidInput([Problem("on_invalid", reason)])
         if on_invalid == "raise":
-            return self._dress(self._run(self.task.require_valid(columns)))
+            return self.dress(self._run(self.task.require_valid(columns)))
         checked, problems = self.task.validate(columns, limit=None)
         if not problems:
-            return self._dress(self._run(checked))
+            return self.dress(self._run(checked))
         return self._keep(checked, problems)
 
     def _keep(self, checked: dict[str, NDArray[Any]], problems: list[Problem]) -> Prediction:
@@ -105,7 +107,7 @@ class Predictor:
             absent = np.nan if array.dtype.kind == "f" else 0 if name == "reasons" else _INVALID
             outputs[name] = np.full(size, absent, dtype=array.dtype)
             outputs[name][valid] = array
-        return self._dress(outputs, {row: tuple(sentences) for row, sentences in kept.items()})
+        return self.dress(outputs, {row: tuple(sentences) for row, sentences in kept.items()})
 
     def _run(self, checked: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The model's outputs for checked columns [N], N >= 0, a chunk at a time."""
@@ -122,9 +124,15 @@ class Predictor:
                 outputs[name][part] = array
         return outputs
 
-    def _dress(
+    async def answer_columns(self, columns: Mapping[str, Any]) -> Prediction:
+        """`predict_columns` for a server: runs together with whatever else has just arrived."""
+        feeds = self._scalar_feeds(columns)
+        return self.dress(await self.engine.run(feeds or self.task.require_valid(columns)))
+
+    def dress(
         self, outputs: Mapping[str, NDArray[Any]], kept: Mapping[int, tuple[str, ...]] | None = None
     ) -> Prediction:
+        """The model's `outputs`, each [N], as a prediction; `kept` has reasons of invalid rows."""
         return Prediction(
             self.task.name,
             self._model,

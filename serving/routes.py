@@ -13,6 +13,7 @@ from perfcast.errors import UnknownTask
 from perfcast.features.tasks import TASKS
 from perfcast.serving import schemas
 from perfcast.serving.body import read_object, rows_to_columns
+from perfcast.serving.engine import INLINE_ROWS
 from perfcast.serving.recommend import recommend
 from perfcast.serving.registry import Registry
 from perfcast.serving.task_info import can_recommend
@@ -20,9 +21,6 @@ from perfcast.settings import Settings
 from perfcast.task import Task
 
 __all__ = ["v1_router"]
-
-_INLINE_ROWS = 256
-"""Up to here a batch takes a few milliseconds at most: a thread's hand-over would cost more."""
 
 _RECOMMEND_KEYS = (
     "shapes", "gpus", "frameworks", "dtypes", "max_latency_ms", "max_power_w", "max_energy_mj",
@@ -61,8 +59,9 @@ def _add_predict(router: APIRouter, task: Task, registry: Registry, settings: Se
         body = await read_object(request, settings.max_body_bytes, ("rows",))
         columns = rows_to_columns(task, body.get("rows"), settings.max_rows)
 
+        prediction = await predictor.answer_columns(columns)
+
         def answer() -> bytes:
-            prediction = predictor.predict_columns(columns)
             return orjson.dumps(
                 {
                     "model": prediction.model,
@@ -71,7 +70,7 @@ def _add_predict(router: APIRouter, task: Task, registry: Registry, settings: Se
                 }
             )
 
-        return _json(await _run(answer, inline=len(body["rows"]) <= _INLINE_ROWS))
+        return _json(await _run(answer, inline=len(prediction) <= INLINE_ROWS))
 
     router.add_api_route(
         f"/{task.name}/predict",

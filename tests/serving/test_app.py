@@ -21,6 +21,7 @@ from perfcast.serving.app import create_app
 from perfcast.serving.predictor import GemmPredictor
 from perfcast.settings import Settings
 from tests.conftest import MAX_BODY_BYTES, MAX_CANDIDATES, MAX_ROWS
+from tests.serving.lifespan import started
 from tests.strategies import good_row, json_bad_categories, json_bad_integers
 
 PREDICT, RECOMMEND = "/v1/gemm/predict", "/v1/gemm/recommend"
@@ -267,7 +268,7 @@ async def ask_in_process(models_dir: Path, **request: Any) -> httpx.Response:
     app = create_app(chosen)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
-        app.router.lifespan_context(app),
+        started(app),
         httpx.AsyncClient(transport=transport, base_url="http://test") as opened,
     ):
         return await opened.post(PREDICT, **request)
@@ -278,7 +279,7 @@ def test_without_models_nothing_is_ready(tmp_path: Path) -> None:
         app = create_app(Settings(models_dir=tmp_path))
         transport = httpx.ASGITransport(app=app)
         async with (
-            app.router.lifespan_context(app),
+            started(app),
             httpx.AsyncClient(transport=transport, base_url="http://test") as opened,
         ):
             return iter(
@@ -317,7 +318,7 @@ def test_nothing_inside_shows_in_a_500(
     def fail(*_args: object, **_kwargs: object) -> None:
         raise failure
 
-    monkeypatch.setattr(GemmPredictor, "predict_columns", fail)
+    monkeypatch.setattr(GemmPredictor, "answer_columns", fail)
     response = asyncio.run(ask_in_process(models_dir, json={"rows": [ROW]}))
     error = refusal(response, 500)
     assert error["message"] == "internal error"

@@ -183,7 +183,7 @@ def test_reports(fit: Fit) -> None:
     rows = np.isfinite(fit.error[newest]) & judged(fit)[None, :, :, None]
     site = found["site"].row().scores
     assert site.rows == site.answered == rows.sum()
-    stored = np.float64(np.float16(fit.log_ratio))[newest][rows]
+    stored = fit.log_ratio.astype(np.float16).astype(np.float64)[newest][rows]
     error = np.log(fit.campaign.values[newest][rows]) - fit.log_floor[newest][rows] - stored
     assert site.median_ape_percent == pytest.approx(100 * np.median(np.abs(np.expm1(-error))))
     assert found["site"].row({"gpu": "h100_sxm"}).scores.rows == sites * 9, "0.24.0 alone"

@@ -1,0 +1,94 @@
+"""One model's runs on behalf of many requests: what has arrived runs together, long runs are cut.
+
+Nothing ever waits for company. Questions that arrived in the same turn of the event loop are
+joined, because the model's cost for a few rows is mostly the cost of being called at all; a
+question that arrives alone runs at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfcast.serving.session import Session
+
+__all__ = ["CHUNK", "INLINE_ROWS", "Engine"]
+
+INLINE_ROWS: Final = 256
+"""Up to here a run takes less than a millisecond: handing it to a thread would cost more."""
+
+CHUNK: Final = 4_096
+"""Rows per run of a long question: others get their turn, and memory stays flat."""
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+class Engine:
+    """Runs checked columns, each [N] with N >= 1, through one session. For one event loop."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._waiting: list[tuple[Columns, int, asyncio.Future[dict[str, NDArray[Any]]]]] = []
+
+    async def run(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        """The model's outputs, each [N]. Raises `BundleError` if the model fails."""
+        size = len(next(iter(columns.values())))
+        if size > INLINE_ROWS:
+            return await self._run_long(columns, size)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[dict[str, NDArray[Any]]] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._drain)
+        self._waiting.append((columns, size, answer))
+        return await answer
+
+    def _drain(self) -> None:
+        """Run everything that waits, as few runs as `CHUNK` allows."""
+        waiting, self._waiting = self._waiting, []
+        group: list[tuple[Columns, int, asyncio.Future[dict[str, NDArray[Any]]]]] = []
+        rows = 0
+        for entry in waiting:
+            if entry[2].cancelled():
+                continue
+            if rows + entry[1] > CHUNK:
+                self._run_group(group)
+                group, rows = [], 0
+            group.append(entry)
+            rows += entry[1]
+        self._run_group(group)
+
+    def _run_group(
+        self, group: list[tuple[Columns, int, asyncio.Future[dict[str, NDArray[Any]]]]]
+    ) -> None:
+        if not group:
+            return
+        first = group[0][0]
+        try:
+            if len(group) == 1:
+                group[0][2].set_result(self._session.run(first))
+                return
+            joined = {name: np.concatenate([entry[0][name] for entry in group]) for name in first}
+            outputs = self._session.run(joined)
+        except Exception as error:
+            for *_, answer in group:
+                answer.set_exception(error)
+            return
+        start = 0
+        for _, size, answer in group:
+            part = slice(start, start + size)
+            answer.set_result({name: values[part] for name, values in outputs.items()})
+            start += size
+
+    async def _run_long(self, columns: Columns, size: int) -> dict[str, NDArray[Any]]:
+        """Chunk by chunk in a thread (onnxruntime lets go of the GIL), so that others get turns."""
+        parts = []
+        for start in range(0, size, CHUNK):
+            part = {name: values[start : start + CHUNK] for name, values in columns.items()}
+            parts.append(await asyncio.to_thread(self._session.run, part))
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
