@@ -7,13 +7,14 @@ DATA ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help serve test lint types unit train bench clean
+.PHONY: help serve test lint types unit train bench page clean
 
 help:
 	@echo "make serve            start the service with the shipped models (PERFCAST_HOST, PERFCAST_PORT)"
 	@echo "make test             ruff, mypy and pytest, in an environment of their own"
 	@echo "make train DATA=DIR   retrain the GEMM model from Parquet or CSV files in DIR"
 	@echo "make bench            speed of the Python API against bare onnxruntime"
+	@echo "make page             check and rebuild the web page from serving/page (needs npm)"
 	@echo "make clean            remove the environment and caches"
 
 serve: $(VENV)/.base
@@ -39,6 +40,10 @@ train: $(VENV)/.train
 
 bench: $(VENV)/.base
 	$(BIN)/perfcast bench
+
+# The built page is committed, so that nobody else needs node.
+page:
+	cd serving/page && npm ci --no-audit --no-fund && npm run check && npm run build
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

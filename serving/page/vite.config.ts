@@ -1,0 +1,13 @@
+import { defineConfig } from "vite";
+
+// Relative addresses, so that the page also works below a prefix, behind a proxy.
+export default defineConfig({
+  base: "./",
+  build: {
+    outDir: "../static",
+    emptyOutDir: true,
+    assetsInlineLimit: 0, // data: addresses would need a wider content security policy
+    modulePreload: { polyfill: false },
+    target: "es2022",
+  },
+});
