@@ -10,6 +10,7 @@ from fastapi import FastAPI
 import perfcast
 from perfcast.errors import NotReady
 from perfcast.serving.front import Front
+from perfcast.serving.page import install_page
 from perfcast.serving.refusals import install_handlers
 from perfcast.serving.registry import Registry
 from perfcast.serving.routes import v1_router
@@ -47,6 +48,7 @@ def create_api(registry: Registry, settings: Settings) -> FastAPI:
     install_handlers(app)
     app.include_router(tasks_router(settings))
     app.include_router(v1_router(registry, settings))
+    install_page(app)
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, object]:
