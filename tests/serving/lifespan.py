@@ -16,7 +16,7 @@ async def started(app: ASGIApp) -> AsyncIterator[None]:
     """`app` between its startup and its shutdown. Raises what its startup raised."""
     asked: asyncio.Queue[Message] = asyncio.Queue()
     told: asyncio.Queue[Message] = asyncio.Queue()
-    task = asyncio.ensure_future(app({"type": "lifespan"}, asked.get, told.put))  # type: ignore[arg-type]
+    task = asyncio.ensure_future(app({"type": "lifespan"}, asked.get, told.put))
     for phase in ("startup", "shutdown"):
         await asked.put({"type": f"lifespan.{phase}"})
         answer = asyncio.ensure_future(told.get())
