@@ -171,7 +171,7 @@ def model_info(task: Task, card: Any) -> dict[str, Any]:
         "title": task.title,
         "coverage": card["coverage"],
         "inputs": [input_info(column).model_dump() for column in task.inputs],
-        "outputs": [output_info(output).model_dump() for output in task.outputs],
+        "outputs": [output_info(output, task).model_dump() for output in task.outputs],
         "summary": card.get("summary", {}),
     }
 

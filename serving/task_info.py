@@ -54,6 +54,9 @@ class OutputInfo(BaseModel):
     interval: bool = Field(
         description="whether <name>_low, <name>_high and <name>_status come with it"
     )
+    derived_from: list[str] = Field(
+        description="the outputs it is computed from, and worth what the worst of them is worth"
+    )
 
 
 class ChoiceInfo(BaseModel):
@@ -120,12 +123,14 @@ def input_info(column: Input) -> InputInfo:
     )
 
 
-def output_info(output: Output) -> OutputInfo:
+def output_info(output: Output, task: Task) -> OutputInfo:
+    predicted = [other.name for other in task.outputs if other.interval]
     return OutputInfo(
         name=output.name,
         unit=output.unit,
         description=output.description,
         interval=output.interval,
+        derived_from=[] if output.interval else list(output.derived_from) or predicted,
     )
 
 
@@ -135,7 +140,7 @@ def task_info(task: Task) -> TaskInfo:
         name=task.name,
         title=task.title,
         inputs=[input_info(column) for column in task.inputs],
-        outputs=[output_info(output) for output in task.outputs],
+        outputs=[output_info(output, task) for output in task.outputs],
         predict=f"/v1/{task.name}/predict",
         roofline=_roofline_info(task) if task.name in ROOFLINES else None,
         recommend=_recommend_info(task) if can_recommend(task) else None,

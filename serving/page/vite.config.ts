@@ -9,5 +9,8 @@ export default defineConfig({
     assetsInlineLimit: 0, // data: addresses would need a wider content security policy
     modulePreload: { polyfill: false },
     target: "es2022",
+    rolldownOptions: {
+      output: { postBanner: "/*! includes uPlot 1.6.32, Copyright Leon Sorokin, MIT; see NOTICE */" },
+    },
   },
 });

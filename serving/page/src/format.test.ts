@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { interval, label, number, percent, statusWord, withUnit } from "./format";
+import { exact, interval, label, number, percent, statusWord, withUnit } from "./format";
 
 test("numbers carry four significant digits and grouped thousands", () => {
   expect(number(0.257018)).toBe("0.2570");
@@ -22,6 +22,12 @@ test("what is withheld is a dash, without a unit", () => {
   expect(withUnit(1.5, "ms")).toBe("1.500\u202fms");
   expect(interval(null, 3)).toBe("\u2013");
   expect(interval(0.2474717, 0.2682346)).toBe("0.247 to 0.268");
+});
+
+test("chosen numbers are shown as they were chosen", () => {
+  expect(exact(0.001, "ms")).toBe("0.001\u202fms");
+  expect(exact(32768, null)).toBe("32,768");
+  expect(exact(null, "ms")).toBe("\u2013");
 });
 
 test("percentages lose idle zeros", () => {

@@ -24,6 +24,13 @@ export function withUnit(value: number | null | undefined, unit: string | null, 
   return unit && text !== "\u2013" ? `${text}${NARROW}${unit}` : text;
 }
 
+/** A number that someone chose, as they chose it, and its unit. */
+export function exact(value: number | null, unit: string | null): string {
+  if (value === null) return "\u2013";
+  const text = value.toLocaleString("en", { maximumSignificantDigits: 9 }).replace("-", MINUS);
+  return unit ? `${text}${NARROW}${unit}` : text;
+}
+
 /** An interval, its ends to as many digits as tell them apart. */
 export function interval(low: number | null, high: number | null, digits = 3): string {
   if (low === null || high === null) return "\u2013";

@@ -65,7 +65,7 @@ export function askForToken(message: string, again: () => void): void {
   const form = h(
     "form",
     { class: "notice token", "aria-label": "Token" },
-    h("p", { role: "alert" }, token.get() ? "The token was refused. " : "This service asks for a token. ", message),
+    h("p", { role: "alert" }, `${token.get() ? "The token was refused" : "This service asks for a token"}: ${message}`),
     h("div", { class: "inline" }, h("label", { for: id }, "token"), field, h("button", { type: "submit" }, "Use it")),
     h("p", { class: "hint" }, "Kept in this tab until it closes."),
   );

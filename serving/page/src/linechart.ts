@@ -130,7 +130,7 @@ function describe(
       y: false,
       drag: { x: false, y: false },
       bind: { mouseleave: () => () => null }, // the cursor stays where the table reads
-      points: { size: 7, show: true },
+      points: { size: 7 },
       focus: { prox: -1 },
     },
     scales: { x: scale(options.xSpan), y: scale(ySpan) },

@@ -84,7 +84,7 @@ function shown({ outputs, roofline }: Task, answered: Answered): HTMLElement[] {
     return h(
       "article",
       { class: "quantity" },
-      h("h2", {}, label(output.name, output.unit), status(statusOf(row, output.name))),
+      h("h2", {}, label(output.name, output.unit), status(statusOf(row, output))),
       h("p", { class: "value" }, number(value), h("span", { class: "unit" }, ` ${output.unit}`)),
       value !== null && low !== null && high !== null && h("p", { class: "interval" }, `${reach} interval: ${ends} ${output.unit}`),
       value !== null && low !== null && high !== null
@@ -117,7 +117,7 @@ function key(reach: string, roofline: boolean): HTMLElement {
     item("upright", "median"),
     item("band tinted", `${reach} interval`),
     roofline && item("upright dotted", "roofline"),
-    h("li", {}, "from zero"),
+    h("li", {}, "scale from zero"),
   );
 }
 
@@ -138,7 +138,7 @@ function why(row: Row): HTMLElement {
 function summary(outputs: readonly Output[], row: Row): string {
   const said = outputs
     .filter((output) => output.interval)
-    .map((output) => `${label(output.name, output.unit)} ${withUnit(quantity(row, output.name), output.unit)}, ${statusWord(statusOf(row, output.name))}`);
+    .map((output) => `${label(output.name, output.unit)} ${withUnit(quantity(row, output.name), output.unit)}, ${statusWord(statusOf(row, output))}`);
   return [...said, ...row.reasons].join(". ");
 }
 

@@ -1,7 +1,7 @@
 /** A recommendation shown: what fits, the Pareto plot, the ranked table, and what was left out. */
 
 import { h, type Child } from "./dom";
-import { count, interval, label, number, percent, withUnit } from "./format";
+import { count, exact, interval, label, number, percent, withUnit } from "./format";
 import { Footnotes, numeric, status, table } from "./parts";
 import { paretoPlot } from "./pareto";
 import { unitOf } from "./recommend";
@@ -122,7 +122,7 @@ function leftOut({ excluded, withheld }: Recommendation, task: Task): HTMLElemen
     const what = output ? label(output.name, unit) : label(constraint);
     return limit === null
       ? `${count(many)}: their ${what} is not known`
-      : `${count(many)}: ${what} above ${withUnit(limit, unit)}; the closest has ${withUnit(closest, unit)}`;
+      : `${count(many)}: ${what} above ${exact(limit, unit)}; the closest has ${withUnit(closest, unit)}`;
   });
   items.push(...withheld.map(({ count: many, reasons }) => `${count(many)}: ${reasons.join("; ")}`));
   if (items.length === 0) return null;

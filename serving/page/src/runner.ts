@@ -2,6 +2,7 @@
 
 import { ask, Refused, type Problem } from "./api";
 import { h } from "./dom";
+import { label } from "./format";
 import { concerns, placeProblems, type Field } from "./form";
 import type { Task } from "./schema";
 
@@ -91,14 +92,18 @@ export class Runner {
     const left = placeProblems(error.problems, this.fields());
     const faulty = this.fields().find((each) => error.problems.some((problem) => concerns(problem, each)));
     if (focus) faulty?.focus();
-    if (faulty && left.length === 0) {
-      this.spoken.textContent = "Not answered: see the field in error.";
-      return;
-    }
-    const lines = left.length > 0 ? left.map(sentence) : [error.message];
+    const marked = [...new Set(error.problems.filter((each) => !left.includes(each)).map(({ field }) => field))];
+    const lines = left.map(sentence);
+    if (marked.length > 0) lines.unshift(`Not answered: see what is said beside ${marked.map(words).join(", ")}.`);
+    if (lines.length === 0) lines.push(error.message);
     this.alert.replaceChildren(...[...new Set(lines)].map((line) => h("p", {}, line)));
     this.alert.hidden = false;
   }
+}
+
+/** A field's name as its label has it: the page's own are "view.name". */
+function words(field: string): string {
+  return label(field.slice(field.lastIndexOf(".") + 1));
 }
 
 function sentence({ row, field, reason }: Problem): string {

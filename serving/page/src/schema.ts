@@ -18,6 +18,7 @@ export interface Output {
   readonly unit: string;
   readonly description: string;
   readonly interval: boolean;
+  readonly derived_from: readonly string[];
 }
 
 export interface Recommend {
@@ -89,8 +90,12 @@ export function quantity(row: Row, column: string): number | null {
   return typeof value === "number" ? value : null;
 }
 
-/** The status of one quantity: its own where it has one, else the row's. */
-export function statusOf(row: Row, output: string): string {
-  const own = row[`${output}_status`];
-  return typeof own === "string" ? own : row.status;
+const STATUSES = ["in_domain", "extrapolated", "out_of_domain", "invalid"];
+
+/** The status of one quantity: its own, or the worst of those that it is derived from. */
+export function statusOf(row: Row, { name, interval, derived_from: from }: Output): string {
+  const found = (interval ? [name] : from).map((each) => row[`${each}_status`]);
+  const known = found.filter((each) => typeof each === "string");
+  if (known.length === 0) return row.status;
+  return known.reduce((worst, each) => (STATUSES.indexOf(each) > STATUSES.indexOf(worst) ? each : worst));
 }

@@ -141,6 +141,8 @@ function rangeField(name: string, parts: readonly Field[]): Field {
     fail: (reasons) => {
       error.replaceChildren(...[...new Set(reasons)].map((reason) => h("span", {}, `${label(name)} ${reason}`)));
       error.hidden = reasons.length === 0;
+      if (reasons.length === 0) return; // the ends clear their own marks
+      for (const end of parts.slice(1, 3)) end.root.querySelector("input")?.setAttribute("aria-invalid", "true");
     },
     focus: () => parts[1]?.focus(),
   };

@@ -2,7 +2,7 @@
 
 import { span } from "./axes";
 import { freshId, h } from "./dom";
-import { interval, label, number, percent, withUnit } from "./format";
+import { exact, interval, label, number, percent } from "./format";
 import { lineChart, type Line } from "./linechart";
 import { download, Footnotes, numeric, status, table } from "./parts";
 import { quantity, statusOf, type Answers, type Output, type Rooflines, type Row, type Task } from "./schema";
@@ -41,7 +41,7 @@ export function sweepResult(
         value: rows.map((row) => quantity(row, output.name)),
         low: ends("low"),
         high: ends("high"),
-        solid: rows.map((row) => statusOf(row, output.name) === "in_domain"),
+        solid: rows.map((row) => statusOf(row, output) === "in_domain"),
         floor: floorOf(curve, output),
       };
     });
@@ -69,7 +69,7 @@ export function sweepResult(
 
   const show = (): void => {
     slider.value = String(now);
-    const words = withUnit(x[now] ?? null, over.unit, 7).replace(/\.0+(?=\D|$)/, "");
+    const words = exact(x[now] ?? null, over.unit);
     slider.setAttribute("aria-valuetext", `${label(over.name)} ${words}`);
     reading.textContent = words;
     const head = [label(plan.names[0] === "" ? "" : "curve"), ...outputs.map((output) => numeric(`${label(output.name, output.unit)} [${output.unit}]`))];
@@ -116,7 +116,7 @@ export function sweepResult(
 
 function cell(row: Row, output: Output, floor: number | null): (HTMLElement | null)[] {
   const value = quantity(row, output.name);
-  const state = statusOf(row, output.name);
+  const state = statusOf(row, output);
   const ends = interval(quantity(row, `${output.name}_low`), quantity(row, `${output.name}_high`));
   return [
     h("span", { class: "main" }, number(value)),
