@@ -29,8 +29,8 @@ MAY_IMPORT = {
 MAY_IMPORT_LATER = {"cli": {"training"}, "nouns": {"serving"}}
 
 BASE = {
-    "anyio", "arro3", "click", "fastapi", "numpy", "onnxruntime", "orjson", "pydantic", "rich",
-    "starlette", "typer", "uvicorn",
+    "anyio", "arro3", "click", "fastapi", "httptools", "numpy", "onnxruntime", "orjson",
+    "prometheus_client", "pydantic", "rich", "starlette", "typer", "uvicorn",
 }  # fmt: skip
 # What may be imported at the top of a layer's modules, beyond the standard library. A layer that
 # is not named here needs an extra, and may import what it likes.

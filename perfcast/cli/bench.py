@@ -21,7 +21,7 @@ def bench(
     from rich.table import Table
 
     import perfcast
-    from perfcast.serving.bench import run_bench
+    from perfcast.serving.bench.in_process import run_bench
     from perfcast.settings import Settings
 
     console = Console(json=json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from perfcast.serving.bench import BATCH_ROWS, RECOMMEND_ROWS, BenchLine, run_bench
+from perfcast.serving.bench.in_process import BATCH_ROWS, RECOMMEND_ROWS, BenchLine, run_bench
 from perfcast.serving.predictor import GemmPredictor
 
 
