@@ -41,13 +41,14 @@ export function recommendResult(
   const plot = paretoPlot({ task, objectives: recommend.objectives, choices, limitOf, onSelect: select });
 
   const notes = new Footnotes();
-  const head = ["#", ...axes.map((axis) => label(axis)), ...recommend.objectives.map((name) => numeric(`${label(name, unitOf(task, name))} [${unitOf(task, name)}]`)), "status"];
+  const [first = "", ...others] = axes;
+  const head = ["#", axes.map((axis) => label(axis)).join(", "), ...recommend.objectives.map((name) => numeric(`${label(name, unitOf(task, name))} [${unitOf(task, name)}]`)), "status"];
   choices.forEach((choice, at) => {
     const pick = h("button", { type: "button", class: "rank", "aria-label": `Show number ${at + 1} in the plot` }, String(at + 1));
     const cells = recommend.objectives.map((name) =>
       h("td", { class: "num" }, h("span", { class: "main" }, number(quantity(choice, name))), h("span", { class: "sub" }, interval(quantity(choice, `${name}_low`), quantity(choice, `${name}_high`)))),
     );
-    const row = h("tr", { class: choice.pareto ? "front" : null }, h("td", {}, pick), ...axes.map((axis) => h("td", {}, String(choice[axis]))), ...cells, h("td", {}, status(choice.status), notes.mark(choice.reasons)));
+    const row = h("tr", { class: choice.pareto ? "front" : null }, h("td", {}, pick), h("td", {}, h("span", { class: "main" }, String(choice[first])), h("span", { class: "sub" }, others.map((axis) => String(choice[axis])).join(" \u00b7 "))), ...cells, h("td", {}, status(choice.status), notes.mark(choice.reasons)));
     row.addEventListener("click", () => select(choice));
     pick.addEventListener("focus", () => select(choice));
     rows.set(choice, row);

@@ -15,7 +15,7 @@ const chip = input("chip", { kind: "category", allowed: ["a", "b"], example: "a"
 const note = input("note", { kind: "text", required: false });
 const task: Task = {
   name: "other", title: "", inputs: [chip, nodes, depth, note],
-  outputs: [{ name: "time_s", unit: "s", description: "", interval: true }],
+  outputs: [{ name: "time_s", unit: "s", description: "", interval: true, derived_from: [] }],
   predict: "/v1/other/predict", roofline: null, recommend: null,
 }; // prettier-ignore
 
