@@ -4,6 +4,7 @@ PerfcastError                 500
 ├── InvalidInput              422   a field of a question is missing, mistyped or out of bounds
 │   └── UnknownValue          422   a category nobody knows; names the nearest known ones
 ├── UnknownTask               404   no bundle answers this kind of question
+├── UnknownVersion            404   a task's bundles are of other versions
 ├── TooLarge                  413   more rows, bytes or candidates than the stated limit
 ├── NotReady                  503   no model loaded yet, or shutting down
 ├── BundleError               500   a bundle is damaged, foreign or incomplete
@@ -31,6 +32,7 @@ __all__ = [
     "TooLarge",
     "UnknownTask",
     "UnknownValue",
+    "UnknownVersion",
     "document",
     "nearest",
     "refusal",
@@ -79,6 +81,18 @@ class UnknownTask(PerfcastError, KeyError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"no model for task {name!r}; {nearest(name, known)}")
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])
+
+
+class UnknownVersion(PerfcastError, KeyError):
+    """The task is answered, but not by a bundle of this version."""
+
+    http_status = 404
+
+    def __init__(self, task: str, version: str, known: Iterable[str]) -> None:
+        super().__init__(f"no version {version!r} of {task}; {nearest(version, known)}")
 
     def __str__(self) -> str:  # KeyError would print the repr
         return str(self.args[0])

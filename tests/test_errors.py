@@ -14,6 +14,7 @@ from perfcast.errors import (
     Problem,
     UnknownTask,
     UnknownValue,
+    UnknownVersion,
     document,
     nearest,
     refusal,
@@ -67,6 +68,9 @@ def test_nearest_of_many_and_of_none() -> None:
 
 def test_messages_of_the_ones_that_build_their_own() -> None:
     assert str(UnknownTask("gem", ["gemm"])) == "no model for task 'gem'; did you mean 'gemm'?"
+    assert str(UnknownVersion("gemm", "2025.1", ["2024.1"])) == (
+        "no version '2025.1' of gemm; did you mean '2024.1'?"
+    )
     assert "pip install 'perfcast[train]'" in str(MissingExtra("xgboost", "train"))
 
 
