@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-import uvicorn
 
 import perfcast
-from perfcast.serving.app import create_app
-from perfcast.serving.listening import listen
 from perfcast.serving.predictor import GemmPredictor
 from perfcast.settings import Settings
+from tests.service import running
 from tests.standin import write_standin
 
 if TYPE_CHECKING:
@@ -47,22 +43,11 @@ def client(models_dir: Path) -> Iterator[httpx.Client]:
         max_rows=MAX_ROWS,
         max_candidates=MAX_CANDIDATES,
     )
-    with listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(settings), log_level="critical", access_log=False)
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        deadline = time.monotonic() + 30
-        while not server.started and thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        port = listener.getsockname()[1]
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as opened:
-                yield opened
-        finally:
-            server.should_exit = True
-            thread.join(timeout=30)
+    with (
+        running(settings) as address,
+        httpx.Client(base_url=address, timeout=30) as opened,
+    ):
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ export function sweepResult(
 
   const id = freshId("point");
   const slider = h("input", { type: "range", id, min: 0, max: x.length - 1, step: 1 });
-  const reading = h("output", { for: id });
+  const reading = h("span");
   const readout = h("div");
   slider.addEventListener("input", () => go(Number(slider.value)));
 
