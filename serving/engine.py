@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcast.serving.session import Session
+from perfcast.serving.tally import Tally
 
 __all__ = ["CHUNK", "INLINE_ROWS", "Engine"]
 
@@ -30,8 +31,10 @@ Columns = Mapping[str, NDArray[Any]]
 class Engine:
     """Runs checked columns, each [N] with N >= 1, through one session. For one event loop."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, tally: Tally | None = None) -> None:
+        """`tally` counts the rows of every run."""
         self._session = session
+        self._count = _uncounted if tally is None else tally.add
         self._waiting: list[tuple[Columns, int, asyncio.Future[dict[str, NDArray[Any]]]]] = []
 
     async def run(self, columns: Columns) -> dict[str, NDArray[Any]]:
@@ -69,10 +72,13 @@ class Engine:
         first = group[0][0]
         try:
             if len(group) == 1:
-                group[0][2].set_result(self._session.run(first))
+                outputs = self._session.run(first)
+                self._count(outputs)
+                group[0][2].set_result(outputs)
                 return
             joined = {name: np.concatenate([entry[0][name] for entry in group]) for name in first}
             outputs = self._session.run(joined)
+            self._count(outputs)
         except Exception as error:
             for *_, answer in group:
                 answer.set_exception(error)
@@ -88,7 +94,13 @@ class Engine:
         parts = []
         for start in range(0, size, CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in columns.items()}
-            parts.append(await asyncio.to_thread(self._session.run, part))
+            outputs = await asyncio.to_thread(self._session.run, part)
+            self._count(outputs)
+            parts.append(outputs)
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _uncounted(_outputs: Columns) -> None:
+    """What an engine without a tally does with a run."""
