@@ -24,14 +24,21 @@ __version__ = "0.1.0"
 
 
 @overload
-def load(task: Literal["gemm"], *, models_dir: Path | str | None = None) -> GemmPredictor: ...
+def load(
+    task: Literal["gemm"], *, version: str | None = None, models_dir: Path | str | None = None
+) -> GemmPredictor: ...
 @overload
-def load(task: str, *, models_dir: Path | str | None = None) -> Predictor: ...
-def load(task: str, *, models_dir: Path | str | None = None) -> Predictor:
+def load(
+    task: str, *, version: str | None = None, models_dir: Path | str | None = None
+) -> Predictor: ...
+def load(
+    task: str, *, version: str | None = None, models_dir: Path | str | None = None
+) -> Predictor:
     """The predictor of `task` from the shipped models, or from the bundles in `models_dir`.
 
-    Raises `UnknownTask` if no bundle answers that task, `BundleError` if it is damaged.
+    `version` picks one of several; the newest is the default. Raises `UnknownTask` if no bundle
+    answers that task, `UnknownVersion` if none is of that version, `BundleError` if it is damaged.
     """
     from perfcast.serving.predictor import load as load_predictor
 
-    return load_predictor(task, models_dir=models_dir)
+    return load_predictor(task, models_dir=models_dir, version=version)

@@ -7,8 +7,8 @@
 - `<quantity>_status` for each output with an interval: int64 codes into `prediction.STATUSES`;
 - `reasons`: int64 bit set; bit i stands for the sentence `card["reasons"][i]`.
 
-`card.json` is the model card, readable by people and by programs; `Card` names the fields that
-programs rely on.
+`card.json` is the model card, readable by people and by programs; `Bundle` names the fields that
+programs rely on, `perfcast.card` checks them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from perfcast.card import CARD_FILE, SCHEMA, created, read_card
 from perfcast.errors import BundleError
 
-__all__ = ["Bundle", "sha256_of", "write_bundle"]
+__all__ = ["CARD_FILE", "MODEL_FILE", "Bundle", "sha256_of", "write_bundle"]
 
-SCHEMA = 1
-MODEL_FILE, CARD_FILE = "model.onnx", "card.json"
-_REQUIRED = ("schema", "task", "version", "model_sha256", "coverage", "reasons", "deployments")
+MODEL_FILE = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,12 @@ class Bundle:
     @classmethod
     def open(cls, path: Path) -> Bundle:
         """Read and verify the bundle in folder `path`. Raises `BundleError`."""
+        card = read_card(path)
         try:
-            card = json.loads((path / CARD_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{path.name}: no readable {CARD_FILE}") from error
-        absent = [key for key in _REQUIRED if not isinstance(card, dict) or key not in card]
-        if absent:
-            raise BundleError(f"{path.name}: {CARD_FILE} lacks {', '.join(absent)}")
-        if card["schema"] != SCHEMA:
-            raise BundleError(f"{path.name}: card schema {card['schema']!r}, expected {SCHEMA}")
-        if not (path / MODEL_FILE).is_file():
-            raise BundleError(f"{path.name}: no {MODEL_FILE}")
-        if sha256_of(path / MODEL_FILE) != card["model_sha256"]:
+            found = sha256_of(path / MODEL_FILE)
+        except OSError as error:
+            raise BundleError(f"{path.name}: no readable {MODEL_FILE}") from error
+        if found != card["model_sha256"]:
             raise BundleError(f"{path.name}: {MODEL_FILE} does not match the hash in its card")
         return cls(path, card)
 
@@ -76,6 +70,11 @@ class Bundle:
         return f"{self.task}@{self.version}"
 
     @property
+    def created(self) -> datetime:
+        """When it was made; the year 1 if its card does not say."""
+        return created(self.card)
+
+    @property
     def model_path(self) -> Path:
         return self.path / MODEL_FILE
 
@@ -86,7 +85,10 @@ def sha256_of(path: Path) -> str:
 
 
 def write_bundle(path: Path, model: bytes, card: Mapping[str, Any]) -> Bundle:
-    """Write a bundle to folder `path`, replacing what was there only once the new one is whole."""
+    """Write a bundle to folder `path`, replacing what was there only once the new one is whole.
+
+    Other versions in folders below `path` stay.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     retired = path.with_name(f".{path.name}-retired-{os.getpid()}")
@@ -96,6 +98,7 @@ def write_bundle(path: Path, model: bytes, card: Mapping[str, Any]) -> Bundle:
         text = json.dumps(full, indent=1, allow_nan=False, ensure_ascii=False)
         (staging / CARD_FILE).write_text(text + "\n", encoding="utf-8")
         Bundle.open(staging)
+        _keep_versions(path, staging)
         staging.chmod(0o755)
         if path.exists():
             path.rename(retired)
@@ -107,3 +110,17 @@ def write_bundle(path: Path, model: bytes, card: Mapping[str, Any]) -> Bundle:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return Bundle.open(path)
+
+
+def _keep_versions(path: Path, staging: Path) -> None:
+    """Let the folders in `path` stand in `staging` too: as links, which take no time or space."""
+    for folder in path.iterdir() if path.is_dir() else ():
+        if folder.is_dir() and not folder.name.startswith("."):
+            shutil.copytree(folder, staging / folder.name, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without them
+        shutil.copy2(source, target)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, get_args, overload
 
 import numpy as np
+import orjson
 from numpy.typing import ArrayLike, NDArray
 
 from perfcast.bundle import Bundle
-from perfcast.errors import BundleError, InvalidInput, Problem, UnknownTask
+from perfcast.errors import BundleError, InvalidInput, Problem
 from perfcast.features.tasks import TASKS
 from perfcast.prediction import STATUSES, Prediction, Reasons
 from perfcast.serving.engine import Engine
@@ -20,6 +21,7 @@ from perfcast.serving.estimates import Estimates, worst
 from perfcast.serving.scalars import ScalarFeeds
 from perfcast.serving.self_test import self_test
 from perfcast.serving.session import Session
+from perfcast.serving.store import find
 from perfcast.settings import Settings
 from perfcast.task import Task
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from perfcast.serving.recommendation import Objective, Recommendation
     from perfcast.serving.shapes import Shapes
 
-__all__ = ["GemmPredictor", "OnInvalid", "Predictor", "available", "load"]
+__all__ = ["GemmPredictor", "OnInvalid", "Predictor", "load", "open_predictor"]
 
 OnInvalid = Literal["raise", "keep"]
 Column = str | int | ArrayLike
@@ -228,23 +230,35 @@ class GemmPredictor(Predictor):
 _PREDICTORS: dict[str, type[Predictor]] = {"gemm": GemmPredictor}
 
 
-def available(models_dir: Path) -> tuple[str, ...]:
-    """Names of the tasks that have a bundle in `models_dir`."""
-    return tuple(name for name in sorted(TASKS) if (models_dir / name / "card.json").is_file())
-
-
 @overload
-def load(task: Literal["gemm"], models_dir: Path | str | None = None) -> GemmPredictor: ...
+def load(
+    task: Literal["gemm"], models_dir: Path | str | None = None, *, version: str | None = None
+) -> GemmPredictor: ...
 @overload
-def load(task: str, models_dir: Path | str | None = None) -> Predictor: ...
-def load(task: str, models_dir: Path | str | None = None) -> Predictor:
+def load(
+    task: str, models_dir: Path | str | None = None, *, version: str | None = None
+) -> Predictor: ...
+def load(
+    task: str, models_dir: Path | str | None = None, *, version: str | None = None
+) -> Predictor:
     """The predictor of `task` from the bundles in `models_dir` (default: the shipped models).
 
-    Raises `UnknownTask` if no bundle there answers that task, `BundleError` if it is damaged.
+    `version` picks one of several; the newest is the default. Raises `UnknownTask` if no bundle
+    there answers that task, `UnknownVersion` if none is of that version, `BundleError` if the
+    chosen one is damaged.
     """
     folder = Settings().models_dir if models_dir is None else Path(models_dir)
-    known = available(folder)
-    if task not in known:
-        raise UnknownTask(task, known)
-    bundle = Bundle.open(folder / task)
+    return open_predictor(find(folder, task, version), task)
+
+
+def open_predictor(folder: Path, task: str) -> Predictor:
+    """The predictor of the bundle in `folder`, once everything about it was checked.
+
+    That is: card, hash, operators, signature, self-test. Raises `BundleError`.
+    """
+    bundle = Bundle.open(folder)
+    try:
+        orjson.dumps(bundle.card)
+    except TypeError as error:  # lone surrogates, whole numbers beyond 64 bits
+        raise BundleError(f"{bundle.name}: its card cannot be sent as JSON: {error}") from error
     return _PREDICTORS.get(task, Predictor)(bundle, TASKS[task])

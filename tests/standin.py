@@ -33,9 +33,19 @@ FRAMEWORK = {"": 1.0, "vllm": 1.0, "trtllm": 0.9, "sglang": 1.05}
 LAUNCH_MS = 0.004
 
 
-def write_standin(models_dir: Path, *, version: str = "standin") -> Bundle:
-    """Write the stand-in as `models_dir/gemm`."""
-    return write_bundle(models_dir / "gemm", standin_model(), standin_card(version))
+def write_standin(
+    models_dir: Path,
+    *,
+    version: str = "standin",
+    place: str = "gemm",
+    slower: float = 1.0,
+    created: str | None = None,
+) -> Bundle:
+    """Write the stand-in as `models_dir/place`; its latencies are `slower` times the formula's."""
+    card = standin_card(version)
+    if created is not None:
+        card["created"] = created
+    return write_bundle(models_dir / place, standin_model(slower), card)
 
 
 def standin_card(version: str = "standin") -> dict[str, object]:
@@ -63,7 +73,7 @@ def latency_ms(*, gpu: str, framework: str = "", dtype: str, m: int, n: int, k: 
     return (max(compute, memory) + LAUNCH_MS) * FRAMEWORK[framework]
 
 
-def standin_model() -> bytes:
+def standin_model(slower: float = 1.0) -> bytes:
     text = Tensor(np.str_, ("N",))
     whole = Tensor(np.int64, ("N",))
     names = ("gpu", "framework", "framework_version", "dtype")
@@ -82,7 +92,8 @@ def standin_model() -> bytes:
     elements = op.add(op.add(op.mul(m, k), op.mul(k, n)), op.mul(m, n))
     memory = op.div(op.mul(elements, _const(2.0)), op.mul(bandwidth, _const(1e6)))
     floor = op.add(op.max([op.div(flops, rate), memory]), _const(LAUNCH_MS))
-    latency = op.mul(floor, _lookup(inputs["framework"], FRAMEWORK))
+    factor = op.mul(_lookup(inputs["framework"], FRAMEWORK), _const(float(slower)))
+    latency = op.mul(floor, factor)
     power = op.mul(
         tdp, op.sub(_const(1.0), op.div(_const(LAUNCH_MS), op.mul(latency, _const(2.0))))
     )

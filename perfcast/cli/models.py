@@ -25,7 +25,7 @@ def models(
 
     from perfcast.bundle import Bundle
     from perfcast.features.tasks import TASKS
-    from perfcast.serving.predictor import available
+    from perfcast.serving.store import available
     from perfcast.settings import Settings
 
     console = Console(json=json)

@@ -37,7 +37,7 @@ def serve(
 
     from perfcast.serving.app import create_app
     from perfcast.serving.listening import listen
-    from perfcast.serving.predictor import available
+    from perfcast.serving.store import available
     from perfcast.settings import Settings
 
     console = Console(json=json)

@@ -18,7 +18,8 @@ from perfcast.errors import BundleError, InvalidInput, UnknownTask, UnknownValue
 from perfcast.features.tasks import GEMM
 from perfcast.prediction import STATUSES
 from perfcast.serving import predictor as predictor_module
-from perfcast.serving.predictor import GemmPredictor, available
+from perfcast.serving.predictor import GemmPredictor
+from perfcast.serving.store import available
 from tests.standin import (
     BEYOND,
     NO_POWER,

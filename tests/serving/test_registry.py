@@ -1,4 +1,4 @@
-"""The registry holds whole sets of models or keeps what it had."""
+"""The registry holds whole sets of verified models, and changes from one set to the next."""
 
 from __future__ import annotations
 
