@@ -2,11 +2,18 @@
 
 PerfcastError                 500
 ├── InvalidInput              422   a field of a question is missing, mistyped or out of bounds
-│   └── UnknownValue          422   a category nobody knows; names the nearest known ones
+│   ├── UnknownValue          422   a category nobody knows; names the nearest known ones
+│   └── AnswerWithheld        422   part of the answer is withheld and the door cannot mark it
+├── MalformedRequest          400   a body that breaks its protocol's form
 ├── UnknownTask               404   no bundle answers this kind of question
 ├── UnknownVersion            404   a task's bundles are of other versions
 ├── TooLarge                  413   more rows, bytes or candidates than the stated limit
+├── Unauthorized              401   no token, or not the right one
+├── RateLimited               429   more requests than one client may send
 ├── NotReady                  503   no model loaded yet, or shutting down
+│   └── Overloaded            503   as much waits as may; try again a little later
+├── DeadlineExceeded          504   no answer within the time that was given
+├── SlowRequest               408   the body took too long to arrive
 ├── BundleError               500   a bundle is damaged, foreign or incomplete
 ├── DataError                 422   a data set cannot be used; names the file, column and row
 ├── ExportMismatch            500   the exported model disagrees with the trained one
@@ -21,15 +28,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 __all__ = [
+    "AnswerWithheld",
     "BundleError",
     "DataError",
+    "DeadlineExceeded",
     "ExportMismatch",
     "InvalidInput",
+    "MalformedRequest",
     "MissingExtra",
     "NotReady",
+    "Overloaded",
     "PerfcastError",
     "Problem",
+    "RateLimited",
+    "SlowRequest",
     "TooLarge",
+    "Unauthorized",
     "UnknownTask",
     "UnknownValue",
     "UnknownVersion",
@@ -74,6 +88,16 @@ class UnknownValue(InvalidInput):
     """A category nobody knows, with the nearest known names in the message."""
 
 
+class AnswerWithheld(InvalidInput):
+    """Rows whose answer is withheld, met by a protocol in which a number cannot be missing."""
+
+
+class MalformedRequest(PerfcastError, ValueError):
+    """A body that breaks the form of its protocol, so that nothing in it can be trusted."""
+
+    http_status = 400
+
+
 class UnknownTask(PerfcastError, KeyError):
     """No bundle answers this kind of question."""
 
@@ -108,6 +132,34 @@ class NotReady(PerfcastError):
     """No model is loaded yet, or the service is shutting down."""
 
     http_status = 503
+
+
+class Overloaded(NotReady):
+    """As many requests, or bytes of them, wait as may; what waits is answered first."""
+
+
+class Unauthorized(PerfcastError):
+    """The route asks for a token, and the request has none or another."""
+
+    http_status = 401
+
+
+class RateLimited(PerfcastError):
+    """A client sends more requests a second than one client may."""
+
+    http_status = 429
+
+
+class DeadlineExceeded(PerfcastError):
+    """There was no answer within the time that the service or the request allows."""
+
+    http_status = 504
+
+
+class SlowRequest(PerfcastError):
+    """The body of a request took too long to arrive."""
+
+    http_status = 408
 
 
 class BundleError(PerfcastError):

@@ -18,9 +18,27 @@ def test_defaults() -> None:
 
 def test_values_are_typed() -> None:
     settings = Settings.from_env(
-        {"PERFCAST_MODELS_DIR": "/m", "PERFCAST_HOST": "::", "PERFCAST_PORT": "0"}
+        {
+            "PERFCAST_MODELS_DIR": "/m",
+            "PERFCAST_HOST": "::",
+            "PERFCAST_PORT": "0",
+            "PERFCAST_RELOAD_S": "0.5",
+        }
     )
-    assert settings == Settings(models_dir=Path("/m"), host="::", port=0)
+    assert settings == Settings(models_dir=Path("/m"), host="::", port=0, reload_s=0.5)
+
+
+def test_flags_and_tokens() -> None:
+    secret = "c2VjcmV0LXNlY3JldA=="
+    settings = Settings.from_env({"PERFCAST_ACCESS_LOG": "true", "PERFCAST_TOKEN": secret})
+    assert settings == Settings(access_log=True, token=secret)
+    assert secret not in repr(settings)
+
+
+def test_a_bad_token_is_not_repeated() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Settings.from_env({"PERFCAST_TOKEN": "hunter2"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +55,15 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("PERFCAST_MAX_ROWS", "0", "must be from 1"),
         ("PERFCAST_MAX_BODY_BYTES", "-1", "must be from 1"),
         ("PERFCAST_MAX_CANDIDATES", "1.5", "must be a whole number"),
+        ("PERFCAST_ACCESS_LOG", "yes", "must be true or false, not 'yes'"),
+        ("PERFCAST_LOG_LEVEL", "loud", "must be debug, info, warning or error, not 'loud'"),
+        ("PERFCAST_WORKERS", "0", "must be from 1 to 256"),
+        ("PERFCAST_RATE_LIMIT", "-1", "must be from 0"),
+        ("PERFCAST_TOKEN", "short", "must be 16 to 512 letters"),
+        ("PERFCAST_MANAGEMENT_TOKEN", "sixteen characters or more", "must be 16 to 512 letters"),
+        ("PERFCAST_RELOAD_S", "often", "must be a number, not 'often'"),
+        ("PERFCAST_RELOAD_S", "nan", "must be from 0 to 86400"),
+        ("PERFCAST_RELOAD_S", "-1", "must be from 0 to 86400"),
     ],
 )
 def test_what_cannot_be_used_is_named(key: str, text: str, message: str) -> None:
