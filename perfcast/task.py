@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from perfcast.errors import InvalidInput, Problem, nearest, refusal
 
-__all__ = ["Input", "Output", "Task", "shown", "usable_text"]
+__all__ = ["Coded", "Input", "Output", "Task", "shown", "usable_text"]
 
 _MAX_PROBLEMS = 100  # a file of a million bad rows must not become a million messages
 _MAX_TEXT = 100
@@ -58,6 +58,23 @@ class Output:
     description: str
     interval: bool = True
     derived_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """A column [N] of strings among which few differ: row i holds `words[codes[i]]`.
+
+    Whoever reads many rows quickly has it in this form, and checking each word once is enough.
+    """
+
+    words: Sequence[str]
+    codes: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def tolist(self) -> list[str]:
+        return [self.words[code] for code in self.codes.tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +120,8 @@ class Task:
     ) -> tuple[dict[str, NDArray[Any]], list[Problem]]:
         """Check columns of equal length [N] (scalars broadcast) against this task.
 
+        A column is a list, another sequence, an array or `Coded`.
+
         Returns `(checked, problems)`. `checked` has every input column: object arrays of `str`
         for categories and text ("" where an optional one is absent), int64 for integers (1 where
         the value was unusable, so that the other rows can still be answered). `problems` names
@@ -118,7 +137,7 @@ class Task:
             for name, value in columns.items()
             if name in self.input_names
         }
-        lengths = {name: len(v) for name, v in given.items() if isinstance(v, list | np.ndarray)}
+        lengths = {name: len(v) for name, v in given.items() if isinstance(v, _Many)}
         if len(set(lengths.values())) > 1:
             detail = ", ".join(f"{name}: {length}" for name, length in lengths.items())
             raise InvalidInput([Problem("columns", f"lengths differ ({detail})")])
@@ -130,7 +149,7 @@ class Task:
                 continue
             value = given.get(column.name)
             check = _integers if column.kind == "integer" else _strings
-            if isinstance(value, list | np.ndarray):
+            if isinstance(value, _Many):
                 checked[column.name], bad = check(column, value, limit)
             else:
                 one, bad = check(column, [value], 1)
@@ -150,11 +169,12 @@ class Task:
 
 
 _Bad = list[tuple[int | None, str]]
+_Many = list | np.ndarray | Coded
 
 
 def _listed(name: str, value: Any) -> Any:
     """`value` as a list or a one-dimensional array if it holds many values, else itself."""
-    if isinstance(value, str | bytes | bytearray | memoryview):
+    if isinstance(value, str | bytes | bytearray | memoryview | Coded):
         return value
     if isinstance(value, Sequence):
         return value if isinstance(value, list) else list(value)
@@ -172,15 +192,17 @@ def _listed(name: str, value: Any) -> Any:
 
 
 def _strings(
-    column: Input, values: list[Any] | NDArray[Any], limit: int | None
+    column: Input, values: list[Any] | NDArray[Any] | Coded, limit: int | None
 ) -> tuple[NDArray[np.object_], _Bad]:
+    if isinstance(values, Coded):
+        return _coded(column, values, limit)
     items: list[Any] = values if isinstance(values, list) else values.tolist()
     allowed = frozenset(column.allowed)
     try:  # the common case costs one pass over the rows and one look at each distinct value
         distinct = set(items)
     except TypeError:  # something unhashable hides among them
         distinct = None
-    if distinct is not None and all(_fault(column, allowed, item) is None for item in distinct):
+    if distinct is not None and all(_fits(column, allowed, item) for item in distinct):
         if not all(type(item) is str for item in distinct):  # nulls, or numpy's own strings
             plain = {item: str(item) if isinstance(item, str) else "" for item in distinct}
             items = [plain[item] for item in items]
@@ -188,33 +210,55 @@ def _strings(
         array[:] = items
         return array, []
     array = np.full(len(items), "", dtype=object)
-    faults: dict[tuple[type, Hashable], str | None] = {}
+    faults: dict[tuple[type, Hashable], str] = {}
     bad: _Bad = []
     for row, item in enumerate(items):
-        key = (type(item), item if isinstance(item, str) else None)
-        if key not in faults:
-            faults[key] = _fault(column, allowed, item)
-        fault = faults[key]
-        if fault is None:
+        if _fits(column, allowed, item):
             array[row] = str(item) if isinstance(item, str) else ""
         elif limit is None or len(bad) < limit:
-            bad.append((row, fault))
+            key = (type(item), item if isinstance(item, str) else None)
+            if key not in faults:
+                faults[key] = _fault(column, item)
+            bad.append((row, faults[key]))
     return array, bad
 
 
-def _fault(column: Input, allowed: frozenset[str], item: Any) -> str | None:
-    """Why `item` cannot stand in a column of strings; None if it can."""
-    if isinstance(item, str) and item in allowed:
-        return None
-    if item is None or item == "" or (isinstance(item, float) and math.isnan(item)):
-        return "missing; it is required" if column.required else None
+def _coded(column: Input, values: Coded, limit: int | None) -> tuple[NDArray[np.object_], _Bad]:
+    allowed = frozenset(column.allowed)
+    fits = [_fits(column, allowed, word) for word in values.words]
+    words = np.empty(len(fits), dtype=object)
+    words[:] = [word if fine else "" for word, fine in zip(values.words, fits, strict=True)]
+    array = words.take(values.codes)
+    if all(fits):
+        return array, []
+    rows = np.flatnonzero(~np.array(fits, dtype=bool)[values.codes])[:limit]
+    codes = values.codes[rows]
+    faults = {code: _fault(column, values.words[code]) for code in set(codes.tolist())}
+    return array, [(row, faults[c]) for row, c in zip(rows.tolist(), codes.tolist(), strict=True)]
+
+
+def _fits(column: Input, allowed: frozenset[str], item: Any) -> bool:
+    """Whether `item` can stand in a column of strings."""
+    if isinstance(item, str):
+        if item in allowed:
+            return True
+        return not column.required if item == "" else not allowed and usable_text(item)
+    return not column.required and _absent(item)
+
+
+def _absent(item: Any) -> bool:
+    return item is None or (isinstance(item, float) and math.isnan(item))
+
+
+def _fault(column: Input, item: Any) -> str:
+    """Why `item`, which does not fit, cannot stand in a column of strings."""
+    if _absent(item) or (isinstance(item, str) and not item):
+        return "missing; it is required"
     if not isinstance(item, str):
         return f"must be a string, not {type(item).__name__}"
-    if allowed and len(item) <= _MAX_TEXT:
-        return f"unknown value {item!r}; {nearest(item, allowed)}"
-    return (
-        None if usable_text(item) else f"must be printable text of at most {_MAX_TEXT} characters"
-    )
+    if column.allowed and len(item) <= _MAX_TEXT:
+        return f"unknown value {item!r}; {nearest(item, column.allowed)}"
+    return f"must be printable text of at most {_MAX_TEXT} characters"
 
 
 def usable_text(text: str) -> bool:
@@ -223,8 +267,10 @@ def usable_text(text: str) -> bool:
 
 
 def _integers(
-    column: Input, values: list[Any] | NDArray[Any], limit: int | None
+    column: Input, values: list[Any] | NDArray[Any] | Coded, limit: int | None
 ) -> tuple[NDArray[np.int64], _Bad]:
+    if isinstance(values, Coded):
+        values = values.tolist()
     if isinstance(values, list) and set(map(type, values)) == {int}:
         with contextlib.suppress(OverflowError):  # found again below, with its row
             values = np.array(values, dtype=np.int64)
@@ -233,7 +279,7 @@ def _integers(
         if values.dtype.kind == "f":
             ok &= values == np.floor(values)
         if ok.all():
-            return values.astype(np.int64), []
+            return values.astype(np.int64, copy=False), []
         array = np.where(ok, values, 1).astype(np.int64)
     else:
         items = values if isinstance(values, list) else values.tolist()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from perfcast.errors import InvalidInput, UnknownValue
 from perfcast.features.tasks import GEMM
+from perfcast.task import Coded, Input
 from tests.strategies import MAXIMUM, bad_categories, bad_integers, good_row
 
 
@@ -183,3 +184,34 @@ def test_an_unknown_column_cannot_be_looked_up() -> None:
     assert GEMM.input("gpu").kind == "category"
     with pytest.raises(InvalidInput, match="did you mean 'dtype'"):
         GEMM.input("dtypes")
+
+
+@given(
+    st.sampled_from(GEMM.inputs),
+    st.lists(
+        st.sampled_from(("", "vllm", "h200_sxm", "fp8", "0.24.0", "x" * 101, "\n", "h200")),
+        min_size=1,
+        max_size=6,
+    ),
+    st.data(),
+)
+def test_coded_columns_say_what_lists_say(
+    column: Input, words: list[str], data: st.DataObject
+) -> None:
+    at = data.draw(st.lists(st.integers(0, len(words) - 1), min_size=1, max_size=12))
+    others = {other.name: other.example for other in GEMM.inputs if other is not column}
+    coded = Coded(words, np.array(at, dtype=np.intp))
+    found = GEMM.validate({**others, column.name: coded})
+    expected = GEMM.validate({**others, column.name: [words[i] for i in at]})
+    assert found[1] == expected[1]
+    for name, array in expected[0].items():
+        assert found[0][name].dtype == array.dtype
+        assert found[0][name].tolist() == array.tolist()
+
+
+def test_bad_words_without_end_cost_one_sentence_each_of_the_first() -> None:
+    words = [f"h200{i}" for i in range(50_000)]
+    _, problems = GEMM.validate({**good_row(), "gpu": words})
+    _, coded = GEMM.validate({**good_row(), "gpu": Coded(words, np.arange(len(words)))})
+    assert len(problems) == 100
+    assert coded == problems
