@@ -3,6 +3,7 @@ import { defineConfig } from "vite";
 // Relative addresses, so that the page also works below a prefix, behind a proxy.
 export default defineConfig({
   base: "./",
+  server: { proxy: { "/v1": "http://127.0.0.1:8000" } }, // `npm run dev` beside `perfcast serve`
   build: {
     outDir: "../static",
     emptyOutDir: true,
@@ -10,7 +11,9 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     target: "es2022",
     rolldownOptions: {
-      output: { postBanner: "/*! includes uPlot 1.6.32, Copyright Leon Sorokin, MIT; see NOTICE */" },
+      output: {
+        postBanner: "/*! includes uPlot 1.6.32, Copyright Leon Sorokin, MIT; see NOTICE */",
+      },
     },
   },
 });

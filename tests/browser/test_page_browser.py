@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -153,6 +154,12 @@ def test_the_sweep_is_read_by_keyboard_and_pointer(tab: Tab) -> None:
     plot.hover(position={"x": 3, "y": 60})
     expect(slider).to_have_attribute("aria-valuetext", "m 1")
     assert cell.inner_text() == first
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert saved.value.suggested_filename == "gemm-sweep.csv"
+    table = list(csv.DictReader(saved.value.path().read_text(encoding="utf-8").splitlines()))
+    assert [int(row["m"]) for row in table][::15] == [1, 32768]
+    assert all(float(row["latency_ms"]) > 0 and row["gpu"] == "h200_sxm" for row in table)
 
 
 def test_what_cannot_be_swept_is_said_beside_the_range(tab: Tab) -> None:

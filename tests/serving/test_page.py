@@ -149,8 +149,9 @@ def test_the_page_is_small() -> None:
 def test_the_built_page_comes_from_this_source() -> None:
     """`make page` notes what it read; a source changed without a new build is found here."""
     top = ["index.html", "package-lock.json", "package.json", "tsconfig.json", "vite.config.ts"]
-    inside = [path.name for path in (SOURCE / "src").iterdir()]
-    names = [*top, *(f"src/{name}" for name in inside if not name.endswith(".test.ts"))]
+    files = (path for path in (SOURCE / "src").rglob("*") if path.is_file())
+    inside = [path.relative_to(SOURCE).as_posix() for path in files]
+    names = [*top, *(name for name in inside if not name.endswith(".test.ts"))]
     digest = hashlib.sha256()
     for name in sorted(names):
         content = (SOURCE / name).read_bytes()

@@ -62,8 +62,10 @@ function parsed(text: string): unknown {
 
 /** The service's own words where there are some: `{"error": {"message", "problems"}}`. */
 function refusal(status: number, content: unknown): Refused {
-  const error = (content as { error?: { message?: unknown; problems?: unknown } } | undefined)?.error;
-  const message = typeof error?.message === "string" ? error.message : `The service answered ${status}.`;
+  const error = (content as { error?: { message?: unknown; problems?: unknown } } | undefined)
+    ?.error;
+  const message =
+    typeof error?.message === "string" ? error.message : `The service answered ${status}.`;
   const problems = Array.isArray(error?.problems) ? (error.problems as Problem[]) : [];
   return new Refused(status, message, problems);
 }

@@ -14,7 +14,10 @@ export interface Span {
 }
 
 /** What an axis must span to show `values`; logarithmic where they differ by large factors. */
-export function span(values: Iterable<number | null>, { margin = 0.06, fromZero = false } = {}): Span {
+export function span(
+  values: Iterable<number | null>,
+  { margin = 0.06, fromZero = false } = {},
+): Span {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
@@ -28,7 +31,11 @@ export function span(values: Iterable<number | null>, { margin = 0.06, fromZero 
     return { low: low / stretch, high: high * stretch, log: true };
   }
   const room = (high - low || Math.abs(high) || 1) * margin;
-  return { low: fromZero ? 0 : Math.max(low >= 0 ? 0 : -Infinity, low - room), high: high + room, log: false };
+  return {
+    low: fromZero ? 0 : Math.max(low >= 0 ? 0 : -Infinity, low - room),
+    high: high + room,
+    log: false,
+  };
 }
 
 export function scale({ low, high, log }: Span): uPlot.Scale {
@@ -43,7 +50,11 @@ export interface AxisOptions {
   readonly title?: string;
 }
 
-export function axis(scaleKey: string, side: 2 | 3, { ink, span: spanned, binary, title }: AxisOptions): uPlot.Axis {
+export function axis(
+  scaleKey: string,
+  side: 2 | 3,
+  { ink, span: spanned, binary, title }: AxisOptions,
+): uPlot.Axis {
   const space = side === 2 ? 56 : 34;
   const base: uPlot.Axis = {
     scale: scaleKey,
@@ -77,5 +88,7 @@ function tickLabel(tick: number, plain: boolean): string {
   if (tick !== 0 && (Math.abs(tick) < 1e-3 || Math.abs(tick) >= 1e6)) {
     return tick.toExponential().replace("e+", "e");
   }
-  return Number.isInteger(tick) ? number(tick, 6).replace(/\.0+$/, "") : String(Number(tick.toPrecision(6)));
+  return Number.isInteger(tick)
+    ? number(tick, 6).replace(/\.0+$/, "")
+    : String(Number(tick.toPrecision(6)));
 }

@@ -4,7 +4,14 @@ import { figure, grid, groupings, metrics } from "./card";
 test("reports are read from lists of groups and from tables", () => {
   const found = metrics({
     metrics: {
-      site: { title: "sites left out", quantity: "latency_ms", rows: [{ group: {}, rows: 9 }, { group: { gpu: "a" }, median_ape_percent: 2 }] },
+      site: {
+        title: "sites left out",
+        quantity: "latency_ms",
+        rows: [
+          { group: {}, rows: 9 },
+          { group: { gpu: "a" }, median_ape_percent: 2 },
+        ],
+      },
       power_gpu: { a: { coverage_percent: 88 } },
       odd: "text",
       empty: { rows: [] },

@@ -29,12 +29,21 @@ export function metrics(card: Table): readonly Metric[] {
     .map(([name, report]) => {
       const listed = Array.isArray(report["rows"]);
       const rows = listed
-        ? tables(report["rows"]).map((row) => ({ group: strings(row["group"]), numbers: numbersOf(row) }))
+        ? tables(report["rows"]).map((row) => ({
+            group: strings(row["group"]),
+            numbers: numbersOf(row),
+          }))
         : Object.entries(report)
             .filter((entry): entry is [string, Table] => isTable(entry[1]))
-            .map(([group, row]) => ({ group: { [lastWord(name)]: group }, numbers: numbersOf(row) }));
+            .map(([group, row]) => ({
+              group: { [lastWord(name)]: group },
+              numbers: numbersOf(row),
+            }));
       return {
-        title: listed && typeof report["title"] === "string" ? report["title"] : name.replaceAll("_", " "),
+        title:
+          listed && typeof report["title"] === "string"
+            ? report["title"]
+            : name.replaceAll("_", " "),
         quantity: typeof report["quantity"] === "string" ? report["quantity"] : "",
         rows,
       };
@@ -65,10 +74,18 @@ export function figure(name: string): readonly [string, string] {
 /** Deployments as a grid: rows and columns by two of their keys, the rest in the cells. */
 export interface Grid {
   readonly across: readonly string[];
-  readonly lines: readonly { readonly name: string; readonly cells: readonly (readonly string[])[] }[];
+  readonly lines: readonly {
+    readonly name: string;
+    readonly cells: readonly (readonly string[])[];
+  }[];
 }
 
-export function grid(deployments: readonly Table[], down: string, along: string, inside: string | null): Grid {
+export function grid(
+  deployments: readonly Table[],
+  down: string,
+  along: string,
+  inside: string | null,
+): Grid {
   const text = (deployment: Table, key: string): string => String(deployment[key] ?? "");
   const across = [...new Set(deployments.map((each) => text(each, along)))].sort();
   const names = [...new Set(deployments.map((each) => text(each, down)))].sort();
@@ -86,11 +103,15 @@ export function grid(deployments: readonly Table[], down: string, along: string,
 }
 
 function strings(value: unknown): Readonly<Record<string, string>> {
-  return isTable(value) ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, String(each)])) : {};
+  return isTable(value)
+    ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, String(each)]))
+    : {};
 }
 
 function numbersOf(row: Table): Readonly<Record<string, number>> {
-  return Object.fromEntries(Object.entries(row).filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+  return Object.fromEntries(
+    Object.entries(row).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+  );
 }
 
 function lastWord(name: string): string {

@@ -3,9 +3,17 @@ import { concerns, hintOf, parse, type Field } from "./form";
 import type { Input } from "./schema";
 
 const m: Input = {
-  name: "m", kind: "integer", unit: null, required: true, description: "rows", example: 1,
-  default: null, allowed: null, minimum: 1, maximum: 9,
-}; // prettier-ignore
+  name: "m",
+  kind: "integer",
+  unit: null,
+  required: true,
+  description: "rows",
+  example: 1,
+  default: null,
+  allowed: null,
+  minimum: 1,
+  maximum: 9,
+};
 
 test("numbers may be typed as people write them", () => {
   expect(parse(m, " 4096 ")).toBe(4096);

@@ -66,7 +66,8 @@ export function field(input: Input, start: string, hint = hintOf(input)): Field 
       });
   control.value = start;
   const caption = h("label", { for: id }, captioned(input));
-  if (!input.required && input.default !== null) caption.append(h("span", { class: "optional" }, " optional"));
+  if (!input.required && input.default !== null)
+    caption.append(h("span", { class: "optional" }, " optional"));
   const kind = isNumeric(input) ? "field numeric" : "field";
   return {
     name: input.name,
@@ -110,9 +111,17 @@ export function plain(
   { unit = null, required = true }: { unit?: string | null; required?: boolean } = {},
 ): Field {
   const bare: Input = {
-    name, kind: "number", unit, required, description: "", example: "", default: null,
-    allowed: null, minimum: null, maximum: null,
-  }; // prettier-ignore
+    name,
+    kind: "number",
+    unit,
+    required,
+    description: "",
+    example: "",
+    default: null,
+    allowed: null,
+    minimum: null,
+    maximum: null,
+  };
   const made = field(bare, start, "");
   made.root.querySelector("label")?.replaceChildren(unit ? `${caption} [${unit}]` : caption);
   return made;
@@ -166,7 +175,11 @@ export function anyOf(
     { class: "field chips", "aria-describedby": tie.ids },
     h("legend", {}, caption),
     tie.hint,
-    h("div", { class: "row" }, ...boxes.map((box) => h("label", {}, box, h("span", {}, words(box.value))))),
+    h(
+      "div",
+      { class: "row" },
+      ...boxes.map((box) => h("label", {}, box, h("span", {}, words(box.value)))),
+    ),
     tie.error,
   );
   return {

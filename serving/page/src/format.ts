@@ -9,7 +9,10 @@ export function number(value: number | null | undefined, digits = 4): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-4 || size >= 1e9) {
-    return value.toExponential(digits - 1).replace("e+", "e").replace(/-/g, MINUS);
+    return value
+      .toExponential(digits - 1)
+      .replace("e+", "e")
+      .replace(/-/g, MINUS);
   }
   const magnitude = Math.floor(Math.log10(size));
   const decimals = Math.max(0, digits - 1 - magnitude);
@@ -19,7 +22,11 @@ export function number(value: number | null | undefined, digits = 4): string {
 }
 
 /** `value` and its unit, kept on one line. */
-export function withUnit(value: number | null | undefined, unit: string | null, digits = 4): string {
+export function withUnit(
+  value: number | null | undefined,
+  unit: string | null,
+  digits = 4,
+): string {
   const text = number(value, digits);
   return unit && text !== "\u2013" ? `${text}${NARROW}${unit}` : text;
 }

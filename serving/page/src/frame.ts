@@ -54,7 +54,15 @@ function build(holder: HTMLElement, tasks: readonly Task[], task: Task, view: st
 export function footer(): void {
   const link = (href: string, words: string): HTMLElement => h("a", { href }, words);
   frame("footer").replaceChildren(
-    h("p", {}, "Medians with intervals, from models trained on measurements. The same answers over ", link("docs", "REST"), ", described in ", link("openapi.json", "OpenAPI"), "."),
+    h(
+      "p",
+      {},
+      "Medians with intervals, from models trained on measurements. The same answers over ",
+      link("docs", "REST"),
+      ", described in ",
+      link("openapi.json", "OpenAPI"),
+      ".",
+    ),
   );
 }
 
@@ -65,8 +73,18 @@ export function askForToken(message: string, again: () => void): void {
   const form = h(
     "form",
     { class: "notice token", "aria-label": "Token" },
-    h("p", { role: "alert" }, `${token.get() ? "The token was refused" : "This service asks for a token"}: ${message}`),
-    h("div", { class: "inline" }, h("label", { for: id }, "token"), field, h("button", { type: "submit" }, "Use it")),
+    h(
+      "p",
+      { role: "alert" },
+      `${token.get() ? "The token was refused" : "This service asks for a token"}: ${message}`,
+    ),
+    h(
+      "div",
+      { class: "inline" },
+      h("label", { for: id }, "token"),
+      field,
+      h("button", { type: "submit" }, "Use it"),
+    ),
     h("p", { class: "hint" }, "Kept in this tab until it closes."),
   );
   form.addEventListener("submit", (event) => {

@@ -42,7 +42,12 @@ export interface LineChartOptions {
 
 export function lineChart(options: LineChartOptions): LineChart {
   const holder = h("div", { class: "plot" });
-  const heading = h("figcaption", {}, options.title, h("span", { class: "unit" }, ` ${options.unit}`));
+  const heading = h(
+    "figcaption",
+    {},
+    options.title,
+    h("span", { class: "unit" }, ` ${options.unit}`),
+  );
   const root = h("figure", { class: "chart" }, heading, holder);
   let chart: uPlot | null = null;
   let last = -1;
@@ -84,7 +89,10 @@ export function size(holder: HTMLElement): { width: number; height: number } {
 function move(chart: uPlot, x: readonly number[], at: number): void {
   const value = x[at];
   if (value === undefined) return;
-  chart.setCursor({ left: chart.valToPos(value, "x"), top: chart.bbox.height / devicePixelRatio / 2 }, false);
+  chart.setCursor(
+    { left: chart.valToPos(value, "x"), top: chart.bbox.height / devicePixelRatio / 2 },
+    false,
+  );
 }
 
 function columns({ x, lines }: LineChartOptions): uPlot.AlignedData {
@@ -93,7 +101,9 @@ function columns({ x, lines }: LineChartOptions): uPlot.AlignedData {
     const absent = value.map(() => null);
     const sure = value.map((each, at) => (solid[at] ? each : null));
     // A dashed stretch begins and ends on the solid points beside it, so that the line has no gap.
-    const unsure = value.map((each, at) => (!solid[at] || solid[at - 1] === false || solid[at + 1] === false ? each : null));
+    const unsure = value.map((each, at) =>
+      !solid[at] || solid[at - 1] === false || solid[at + 1] === false ? each : null,
+    );
     all.push(high ?? absent, low ?? absent, sure, unsure, floor ?? absent);
   }
   return all as uPlot.AlignedData;
@@ -106,7 +116,15 @@ function describe(
 ): uPlot.Options {
   const { onPoint } = options;
   const colours = ink();
-  const ySpan = span(options.lines.flatMap(({ value, low, high, floor }) => [...value, ...(low ?? []), ...(high ?? []), ...(floor ?? [])]), { fromZero: true });
+  const ySpan = span(
+    options.lines.flatMap(({ value, low, high, floor }) => [
+      ...value,
+      ...(low ?? []),
+      ...(high ?? []),
+      ...(floor ?? []),
+    ]),
+    { fromZero: true },
+  );
   const series: uPlot.Series[] = [{}];
   const bands: uPlot.Band[] = [];
   const bare = { points: { show: false }, spanGaps: false };
@@ -135,7 +153,12 @@ function describe(
     },
     scales: { x: scale(options.xSpan), y: scale(ySpan) },
     axes: [
-      axis("x", 2, { ink: colours, span: options.xSpan, binary: options.binary, title: options.xLabel }),
+      axis("x", 2, {
+        ink: colours,
+        span: options.xSpan,
+        binary: options.binary,
+        title: options.xLabel,
+      }),
       axis("y", 3, { ink: colours, span: ySpan }),
     ],
     padding: [10, 26, 0, 0],

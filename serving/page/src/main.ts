@@ -46,7 +46,8 @@ function show(tasks: readonly Task[]): void {
 
 function build(view: ViewName, context: Context): View {
   if (view === "sweep") return sweepView(context);
-  if (view === "recommend" && context.task.recommend) return recommendView(context, context.task.recommend);
+  if (view === "recommend" && context.task.recommend)
+    return recommendView(context, context.task.recommend);
   return view === "models" ? modelsView(context) : predictView(context);
 }
 
@@ -62,12 +63,18 @@ function adopt(params: URLSearchParams, said: URLSearchParams, task: Task, view:
 
 /** The parameters that a link to `view` needs: the task's inputs and the view's own. */
 function relevant(task: Task, view: ViewName, params: URLSearchParams): URLSearchParams {
-  const inputs = new Set(view === "models" || view === "recommend" ? [] : task.inputs.map(({ name }) => name));
-  return new URLSearchParams([...params].filter(([key]) => inputs.has(key) || key.startsWith(`${view}.`)));
+  const inputs = new Set(
+    view === "models" || view === "recommend" ? [] : task.inputs.map(({ name }) => name),
+  );
+  return new URLSearchParams(
+    [...params].filter(([key]) => inputs.has(key) || key.startsWith(`${view}.`)),
+  );
 }
 
 function shared(task: Task, params: URLSearchParams): URLSearchParams {
-  return new URLSearchParams([...params].filter(([key]) => task.inputs.some(({ name }) => name === key)));
+  return new URLSearchParams(
+    [...params].filter(([key]) => task.inputs.some(({ name }) => name === key)),
+  );
 }
 
 async function start(): Promise<void> {
@@ -83,7 +90,9 @@ async function start(): Promise<void> {
     if (error.status === 401) return askForToken(error.message, () => void start());
     const again = h("button", { type: "button" }, "Try again");
     again.addEventListener("click", () => void start());
-    frame("main").replaceChildren(h("div", { class: "notice bad", role: "alert" }, h("p", {}, error.message), again));
+    frame("main").replaceChildren(
+      h("div", { class: "notice bad", role: "alert" }, h("p", {}, error.message), again),
+    );
   }
 }
 

@@ -26,7 +26,9 @@ export function ink(): Ink {
 
 /** `colour` (#rrggbb) with an opacity. */
 export function faded(colour: string, opacity: number): string {
-  const byte = Math.round(opacity * 255).toString(16).padStart(2, "0");
+  const byte = Math.round(opacity * 255)
+    .toString(16)
+    .padStart(2, "0");
   return `${colour}${byte}`;
 }
 

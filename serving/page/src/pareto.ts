@@ -6,7 +6,8 @@ import { h } from "./dom";
 import { oneOf } from "./form";
 import { label } from "./format";
 import { size } from "./linechart";
-import { faded, ink, type Ink } from "./palette";
+import { paint } from "./paretopaint";
+import { ink } from "./palette";
 import { quantity, type Choice, type Task } from "./schema";
 
 export interface ParetoPlot {
@@ -26,9 +27,14 @@ export interface ParetoOptions {
 }
 
 const NEAR = 24; // CSS pixels within which a pointer finds a point
-const NUMBERED = 9;
 
-export function paretoPlot({ task, objectives, choices, limitOf, onSelect }: ParetoOptions): ParetoPlot {
+export function paretoPlot({
+  task,
+  objectives,
+  choices,
+  limitOf,
+  onSelect,
+}: ParetoOptions): ParetoPlot {
   const named = objectives.map((name) => {
     const unit = task.outputs.find((output) => output.name === name)?.unit ?? "";
     return [name, `${label(name, unit)} [${unit}]`] as const;
@@ -43,18 +49,34 @@ export function paretoPlot({ task, objectives, choices, limitOf, onSelect }: Par
     h("li", {}, h("span", { class: "mark hollow" }), "extrapolated"),
     h("li", {}, h("span", { class: "mark other" }), "beaten by another"),
   );
-  const root = h("figure", { class: "chart pareto" }, h("figcaption", {}, h("div", { class: "axes" }, across.root, upward.root)), key, holder);
+  const root = h(
+    "figure",
+    { class: "chart pareto" },
+    h("figcaption", {}, h("div", { class: "axes" }, across.root, upward.root)),
+    key,
+    holder,
+  );
   let chart: uPlot | null = null;
   let chosen: Choice | null = null;
 
   const draw = (): void => {
     chart?.destroy();
     const [x, y] = [across.text(), upward.text()];
-    const values = (name: string): (number | null)[] => [...choices.map((choice) => quantity(choice, name)), limitOf(name)];
+    const values = (name: string): (number | null)[] => [
+      ...choices.map((choice) => quantity(choice, name)),
+      limitOf(name),
+    ];
     const spans = { x: span(values(x), { margin: 0.08 }), y: span(values(y), { margin: 0.08 }) };
     const colours = ink();
-    const known = choices.filter((choice) => quantity(choice, x) !== null && quantity(choice, y) !== null);
-    const none: uPlot.Series = { scale: "y", show: true, paths: () => null, points: { show: false } };
+    const known = choices.filter(
+      (choice) => quantity(choice, x) !== null && quantity(choice, y) !== null,
+    );
+    const none: uPlot.Series = {
+      scale: "y",
+      show: true,
+      paths: () => null,
+      points: { show: false },
+    };
     const options: uPlot.Options = {
       ...size(holder),
       series: [{}, none],
@@ -62,13 +84,28 @@ export function paretoPlot({ task, objectives, choices, limitOf, onSelect }: Par
       cursor: { show: false },
       scales: { x: scale(spans.x), y: scale(spans.y) },
       axes: [
-        axis("x", 2, { ink: colours, span: spans.x, title: named.find(([name]) => name === x)?.[1] ?? x }),
+        axis("x", 2, {
+          ink: colours,
+          span: spans.x,
+          title: named.find(([name]) => name === x)?.[1] ?? x,
+        }),
         axis("y", 3, { ink: colours, span: spans.y }),
       ],
       padding: [12, 16, 0, 0],
-      hooks: { draw: [(made) => paint(made, colours, known, [x, y], [limitOf(x), limitOf(y)], chosen, choices)] },
+      hooks: {
+        draw: [
+          (made) => paint(made, colours, known, [x, y], [limitOf(x), limitOf(y)], chosen, choices),
+        ],
+      },
     };
-    chart = new uPlot(options, [[spans.x.low, spans.x.high], [spans.y.low, spans.y.high]], holder);
+    chart = new uPlot(
+      options,
+      [
+        [spans.x.low, spans.x.high],
+        [spans.y.low, spans.y.high],
+      ],
+      holder,
+    );
     chart.over.addEventListener("mousemove", (event) => found(event, known, x, y));
     chart.over.addEventListener("click", (event) => found(event, known, x, y));
   };
@@ -80,7 +117,9 @@ export function paretoPlot({ task, objectives, choices, limitOf, onSelect }: Par
         (chart?.valToPos(quantity(choice, x) ?? NaN, "x") ?? NaN) - (event.clientX - box.left),
         (chart?.valToPos(quantity(choice, y) ?? NaN, "y") ?? NaN) - (event.clientY - box.top),
       );
-    const near = known.map((choice) => [distance(choice), choice] as const).filter(([far]) => far < NEAR);
+    const near = known
+      .map((choice) => [distance(choice), choice] as const)
+      .filter(([far]) => far < NEAR);
     const closest = near.sort(([a], [b]) => a - b)[0]?.[1];
     if (closest && closest !== chosen) onSelect(closest);
   };
@@ -91,7 +130,9 @@ export function paretoPlot({ task, objectives, choices, limitOf, onSelect }: Par
   };
   across.root.addEventListener("change", rebuild);
   upward.root.addEventListener("change", rebuild);
-  const observer = new ResizeObserver(() => (chart ? chart.setSize(size(holder)) : holder.clientWidth > 0 && draw()));
+  const observer = new ResizeObserver(() =>
+    chart ? chart.setSize(size(holder)) : holder.clientWidth > 0 && draw(),
+  );
   observer.observe(holder);
   return {
     root,
@@ -106,70 +147,4 @@ export function paretoPlot({ task, objectives, choices, limitOf, onSelect }: Par
       chart?.destroy();
     },
   };
-}
-
-function paint(
-  chart: uPlot,
-  colours: Ink,
-  known: readonly Choice[],
-  [x, y]: readonly [string, string],
-  limits: readonly [number | null, number | null],
-  chosen: Choice | null,
-  ranked: readonly Choice[],
-): void {
-  const { ctx, bbox } = chart;
-  const ratio = devicePixelRatio;
-  const across = (value: number): number => chart.valToPos(value, "x", true);
-  const upward = (value: number): number => chart.valToPos(value, "y", true);
-  const stroke = (path: readonly (readonly [number, number])[], width: number): void => {
-    ctx.lineWidth = width * ratio;
-    ctx.beginPath();
-    path.forEach(([left, top], at) => (at === 0 ? ctx.moveTo(left, top) : ctx.lineTo(left, top)));
-    ctx.stroke();
-  };
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-  ctx.clip();
-
-  ctx.strokeStyle = colours.muted;
-  ctx.setLineDash([6 * ratio, 4 * ratio]);
-  const [limitX, limitY] = limits;
-  if (limitX !== null) stroke([[across(limitX), bbox.top], [across(limitX), bbox.top + bbox.height]], 1);
-  if (limitY !== null) stroke([[bbox.left, upward(limitY)], [bbox.left + bbox.width, upward(limitY)]], 1);
-  ctx.setLineDash([]);
-
-  if (chosen && known.includes(chosen)) {
-    const [left, top] = [across(quantity(chosen, x) ?? 0), upward(quantity(chosen, y) ?? 0)];
-    const ends = (name: string): readonly [number | null, number | null] => [quantity(chosen, `${name}_low`), quantity(chosen, `${name}_high`)];
-    ctx.strokeStyle = colours.text;
-    const [xLow, xHigh] = ends(x);
-    const [yLow, yHigh] = ends(y);
-    if (xLow !== null && xHigh !== null) stroke([[across(Math.max(xLow, 1e-12)), top], [across(xHigh), top]], 1.5);
-    if (yLow !== null && yHigh !== null) stroke([[left, upward(Math.max(yLow, 1e-12))], [left, upward(yHigh)]], 1.5);
-  }
-
-  for (const choice of [...known].sort((a, b) => Number(a.pareto) - Number(b.pareto))) {
-    const colour = choice.pareto ? colours.accent : colours.muted;
-    const radius = (choice === chosen ? 6.5 : choice.pareto ? 5 : 3.5) * ratio;
-    ctx.beginPath();
-    ctx.arc(across(quantity(choice, x) ?? 0), upward(quantity(choice, y) ?? 0), radius, 0, 2 * Math.PI);
-    ctx.fillStyle = choice.status === "in_domain" ? (choice.pareto ? colour : faded(colour, 0.55)) : colours.surface;
-    ctx.fill();
-    ctx.strokeStyle = choice === chosen ? colours.text : choice.pareto ? colour : faded(colour, 0.6);
-    ctx.lineWidth = (choice === chosen ? 2 : 1.5) * ratio;
-    ctx.stroke();
-  }
-  ctx.font = `${11 * ratio}px system-ui, sans-serif`;
-  ctx.fillStyle = colours.text;
-  ctx.textBaseline = "middle";
-  for (const choice of known) {
-    const rank = ranked.indexOf(choice) + 1;
-    if (choice !== chosen && !(choice.pareto && rank <= NUMBERED)) continue;
-    ctx.strokeStyle = colours.surface;
-    ctx.lineWidth = 4 * ratio;
-    ctx.strokeText(String(rank), across(quantity(choice, x) ?? 0) + 8 * ratio, upward(quantity(choice, y) ?? 0) - 8 * ratio);
-    ctx.fillText(String(rank), across(quantity(choice, x) ?? 0) + 8 * ratio, upward(quantity(choice, y) ?? 0) - 8 * ratio);
-  }
-  ctx.restore();
 }

@@ -48,7 +48,13 @@ export function table(
   return h(
     "div",
     { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
-    h("table", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...cells)), h("tbody", {}, ...rows)),
+    h(
+      "table",
+      {},
+      h("caption", {}, caption),
+      h("thead", {}, h("tr", {}, ...cells)),
+      h("tbody", {}, ...rows),
+    ),
   );
 }
 
@@ -61,7 +67,12 @@ export function snippet(title: string, text: string): HTMLElement {
       setTimeout(() => (button.textContent = "Copy"), 1500);
     });
   });
-  return h("div", { class: "snippet" }, h("div", { class: "bar" }, h("span", {}, title), button), h("pre", {}, text));
+  return h(
+    "div",
+    { class: "snippet" },
+    h("div", { class: "bar" }, h("span", {}, title), button),
+    h("pre", {}, text),
+  );
 }
 
 /** A link that saves `text` as a file; the address is made only when it is followed. */

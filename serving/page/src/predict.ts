@@ -7,7 +7,16 @@ import { put } from "./link";
 import { snippet, status } from "./parts";
 import { intervalBar } from "./interval";
 import { Runner, type Context, type View } from "./runner";
-import { isNumeric, quantity, statusOf, type Answers, type Output, type Rooflines, type Row, type Task } from "./schema";
+import {
+  isNumeric,
+  quantity,
+  statusOf,
+  type Answers,
+  type Output,
+  type Rooflines,
+  type Row,
+  type Task,
+} from "./schema";
 
 interface Answered {
   readonly row: Row;
@@ -25,7 +34,9 @@ export function predictView(context: Context): View {
   const runner = new Runner(context, results, () => fields);
   const question = (): Record<string, unknown> => {
     const asked = fields.map((each) => [each.name, each.read()] as const);
-    const needed = new Set(task.inputs.filter((input) => input.required).map((input) => input.name));
+    const needed = new Set(
+      task.inputs.filter((input) => input.required).map((input) => input.name),
+    );
     return Object.fromEntries(asked.filter(([name, value]) => value !== null || needed.has(name)));
   };
 
@@ -44,7 +55,10 @@ export function predictView(context: Context): View {
         return { row, answers, rooflineMs: floor?.roofline_ms[0] ?? null };
       },
       (answered) => {
-        results.replaceChildren(...shown(task, answered), elsewhere(task.name, task.predict, question()));
+        results.replaceChildren(
+          ...shown(task, answered),
+          elsewhere(task.name, task.predict, question()),
+        );
         return summary(task.outputs, answered.row);
       },
       focus,
@@ -66,7 +80,12 @@ export function predictView(context: Context): View {
   });
   form.addEventListener("change", () => void run());
 
-  const root = h("div", { class: "split" }, form, h("div", {}, runner.alert, runner.spoken, results));
+  const root = h(
+    "div",
+    { class: "split" },
+    form,
+    h("div", {}, runner.alert, runner.spoken, results),
+  );
   return { root, run, close: () => runner.close() };
 }
 
@@ -86,18 +105,35 @@ function shown({ outputs, roofline }: Task, answered: Answered): HTMLElement[] {
       { class: "quantity" },
       h("h2", {}, label(output.name, output.unit), status(statusOf(row, output))),
       h("p", { class: "value" }, number(value), h("span", { class: "unit" }, ` ${output.unit}`)),
-      value !== null && low !== null && high !== null && h("p", { class: "interval" }, `${reach} interval: ${ends} ${output.unit}`),
+      value !== null &&
+        low !== null &&
+        high !== null &&
+        h("p", { class: "interval" }, `${reach} interval: ${ends} ${output.unit}`),
       value !== null && low !== null && high !== null
-        ? intervalBar({ value, low, high, floor, unit: output.unit, name: label(output.name, output.unit) })
+        ? intervalBar({
+            value,
+            low,
+            high,
+            floor,
+            unit: output.unit,
+            name: label(output.name, output.unit),
+          })
         : null,
       h("p", { class: "hint" }, output.description),
     );
   });
   const drawn = main.some((output) => quantity(row, output.name) !== null);
-  const facts = derived.map((output) => fact(label(output.name, output.unit), withUnit(quantity(row, output.name), output.unit), output.description));
+  const facts = derived.map((output) =>
+    fact(
+      label(output.name, output.unit),
+      withUnit(quantity(row, output.name), output.unit),
+      output.description,
+    ),
+  );
   if (rooflineMs !== null && roofline) {
     const latency = quantity(row, roofline.output);
-    const times = latency === null ? "" : `; the answer is ${number(latency / rooflineMs, 3)} times that`;
+    const times =
+      latency === null ? "" : `; the answer is ${number(latency / rooflineMs, 3)} times that`;
     facts.push(fact("roofline", withUnit(rooflineMs, "ms"), `the data sheet\u2019s limit${times}`));
   }
   return [
@@ -110,7 +146,8 @@ function shown({ outputs, roofline }: Task, answered: Answered): HTMLElement[] {
 }
 
 function key(reach: string, roofline: boolean): HTMLElement {
-  const item = (kind: string, words: string): HTMLElement => h("li", {}, h("span", { class: `mark ${kind}` }), words);
+  const item = (kind: string, words: string): HTMLElement =>
+    h("li", {}, h("span", { class: `mark ${kind}` }), words);
   return h(
     "ul",
     { class: "key", "aria-label": "How to read the bars" },
@@ -122,7 +159,12 @@ function key(reach: string, roofline: boolean): HTMLElement {
 }
 
 function fact(name: string, value: string, about: string): HTMLElement {
-  return h("div", {}, h("dt", {}, name), h("dd", {}, h("span", { class: "value" }, value), h("span", { class: "hint" }, about)));
+  return h(
+    "div",
+    {},
+    h("dt", {}, name),
+    h("dd", {}, h("span", { class: "value" }, value), h("span", { class: "hint" }, about)),
+  );
 }
 
 function why(row: Row): HTMLElement {
@@ -131,14 +173,18 @@ function why(row: Row): HTMLElement {
     "div",
     { class: "why" },
     h("p", {}, status(row.status), meaning && ` ${meaning}`),
-    row.reasons.length > 0 && h("ul", { class: "reasons" }, ...row.reasons.map((reason) => h("li", {}, reason))),
+    row.reasons.length > 0 &&
+      h("ul", { class: "reasons" }, ...row.reasons.map((reason) => h("li", {}, reason))),
   );
 }
 
 function summary(outputs: readonly Output[], row: Row): string {
   const said = outputs
     .filter((output) => output.interval)
-    .map((output) => `${label(output.name, output.unit)} ${withUnit(quantity(row, output.name), output.unit)}, ${statusWord(statusOf(row, output))}`);
+    .map(
+      (output) =>
+        `${label(output.name, output.unit)} ${withUnit(quantity(row, output.name), output.unit)}, ${statusWord(statusOf(row, output))}`,
+    );
   return [...said, ...row.reasons].join(". ");
 }
 

@@ -20,11 +20,16 @@ export function recommendView(context: Context, recommend: Recommend): View {
   const shapes = shapesEditor(recommend.shape, params.get(`${PREFIX}shapes`), () => void run());
   const choices = recommend.choices.map(({ name, input }) => {
     const allowed = task.inputs.find((each) => each.name === input)?.allowed ?? [];
-    return anyOf(name, label(name), allowed, list(params, PREFIX + name) ?? [], { hint: "none ticked: all" });
+    return anyOf(name, label(name), allowed, list(params, PREFIX + name) ?? [], {
+      hint: "none ticked: all",
+    });
   });
   const limits = recommend.limits.map(({ name, output }) => {
     const unit = unitOf(task, output);
-    return plain(name, `max ${label(output, unit)}`, params.get(PREFIX + name) ?? "", { unit, required: false });
+    return plain(name, `max ${label(output, unit)}`, params.get(PREFIX + name) ?? "", {
+      unit,
+      required: false,
+    });
   });
   const objective = oneOf(
     "objective",
@@ -41,8 +46,12 @@ export function recommendView(context: Context, recommend: Recommend): View {
     put(params, `${PREFIX}shapes`, shapes.text());
     for (const each of others) put(params, PREFIX + each.name, each.text());
     context.save();
-    const bounds = limits.map((each) => [each.name, each.read()] as const).filter(([, bound]) => bound !== null);
-    const picked = choices.map((each) => [each.name, each.read() as string[]] as const).filter(([, values]) => values.length > 0);
+    const bounds = limits
+      .map((each) => [each.name, each.read()] as const)
+      .filter(([, bound]) => bound !== null);
+    const picked = choices
+      .map((each) => [each.name, each.read() as string[]] as const)
+      .filter(([, values]) => values.length > 0);
     const asked = {
       shapes: shapes.read(),
       ...Object.fromEntries(picked),

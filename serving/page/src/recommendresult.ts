@@ -23,7 +23,8 @@ export function recommendResult(
 ): RecommendResult {
   const axes = recommend.choices.map(({ input }) => input);
   const choices = merged(answer, axes);
-  const words = (choice: Choice): string => axes.map((axis) => String(choice[axis])).join(" \u00b7 ");
+  const words = (choice: Choice): string =>
+    axes.map((axis) => String(choice[axis])).join(" \u00b7 ");
   const limitOf = (output: string): number | null => {
     const limit = recommend.limits.find((each) => each.output === output);
     const bound = limit && bounds[limit.name];
@@ -35,20 +36,63 @@ export function recommendResult(
     for (const [each, row] of rows) row.classList.toggle("chosen", each === choice);
     plot.select(choice);
     const [x, y] = plot.axes();
-    const of = (name: string): string => `${withUnit(quantity(choice, name), unitOf(task, name))} (${interval(quantity(choice, `${name}_low`), quantity(choice, `${name}_high`))})`;
-    caption.replaceChildren(h("strong", {}, `${choices.indexOf(choice) + 1}. ${words(choice)}`), ` ${of(x)}, ${of(y)} `, status(choice.status));
+    const of = (name: string): string =>
+      `${withUnit(quantity(choice, name), unitOf(task, name))} (${interval(quantity(choice, `${name}_low`), quantity(choice, `${name}_high`))})`;
+    caption.replaceChildren(
+      h("strong", {}, `${choices.indexOf(choice) + 1}. ${words(choice)}`),
+      ` ${of(x)}, ${of(y)} `,
+      status(choice.status),
+    );
   };
-  const plot = paretoPlot({ task, objectives: recommend.objectives, choices, limitOf, onSelect: select });
+  const plot = paretoPlot({
+    task,
+    objectives: recommend.objectives,
+    choices,
+    limitOf,
+    onSelect: select,
+  });
 
   const notes = new Footnotes();
   const [first = "", ...others] = axes;
-  const head = ["#", axes.map((axis) => label(axis)).join(", "), ...recommend.objectives.map((name) => numeric(`${label(name, unitOf(task, name))} [${unitOf(task, name)}]`)), "status"];
+  const head = [
+    "#",
+    axes.map((axis) => label(axis)).join(", "),
+    ...recommend.objectives.map((name) =>
+      numeric(`${label(name, unitOf(task, name))} [${unitOf(task, name)}]`),
+    ),
+    "status",
+  ];
   choices.forEach((choice, at) => {
-    const pick = h("button", { type: "button", class: "rank", "aria-label": `Show number ${at + 1} in the plot` }, String(at + 1));
-    const cells = recommend.objectives.map((name) =>
-      h("td", { class: "num" }, h("span", { class: "main" }, number(quantity(choice, name))), h("span", { class: "sub" }, interval(quantity(choice, `${name}_low`), quantity(choice, `${name}_high`)))),
+    const pick = h(
+      "button",
+      { type: "button", class: "rank", "aria-label": `Show number ${at + 1} in the plot` },
+      String(at + 1),
     );
-    const row = h("tr", { class: choice.pareto ? "front" : null }, h("td", {}, pick), h("td", {}, h("span", { class: "main" }, String(choice[first])), h("span", { class: "sub" }, others.map((axis) => String(choice[axis])).join(" \u00b7 "))), ...cells, h("td", {}, status(choice.status), notes.mark(choice.reasons)));
+    const cells = recommend.objectives.map((name) =>
+      h(
+        "td",
+        { class: "num" },
+        h("span", { class: "main" }, number(quantity(choice, name))),
+        h(
+          "span",
+          { class: "sub" },
+          interval(quantity(choice, `${name}_low`), quantity(choice, `${name}_high`)),
+        ),
+      ),
+    );
+    const row = h(
+      "tr",
+      { class: choice.pareto ? "front" : null },
+      h("td", {}, pick),
+      h(
+        "td",
+        {},
+        h("span", { class: "main" }, String(choice[first])),
+        h("span", { class: "sub" }, others.map((axis) => String(choice[axis])).join(" \u00b7 ")),
+      ),
+      ...cells,
+      h("td", {}, status(choice.status), notes.mark(choice.reasons)),
+    );
     row.addEventListener("click", () => select(choice));
     pick.addEventListener("focus", () => select(choice));
     rows.set(choice, row);
@@ -63,7 +107,11 @@ export function recommendResult(
     ...(best ? [plot.root, caption, ranked] : [miss(answer, task, recommend, words)]),
     best && footnotes && h("div", { class: "why" }, footnotes),
     leftOut(answer, task),
-    h("p", { class: "origin" }, `Answered by ${answer.model}. Intervals at ${percent(answer.coverage)}; ${answer.note}.`),
+    h(
+      "p",
+      { class: "origin" },
+      `Answered by ${answer.model}. Intervals at ${percent(answer.coverage)}; ${answer.note}.`,
+    ),
   );
   if (best) select(best);
   return { root, redraw: () => plot.redraw(), close: () => plot.close() };
@@ -76,7 +124,11 @@ function merged(answer: Recommendation, axes: readonly string[]): readonly Choic
   return [...answer.choices, ...answer.pareto_front.filter((choice) => !listed.has(name(choice)))];
 }
 
-function rankedTable(choices: readonly Choice[], rows: ReadonlyMap<Choice, HTMLTableRowElement>, head: readonly Child[]): HTMLElement {
+function rankedTable(
+  choices: readonly Choice[],
+  rows: ReadonlyMap<Choice, HTMLTableRowElement>,
+  head: readonly Child[],
+): HTMLElement {
   const shown = table("Deployments, best first", head, [...rows.values()]);
   const frontOnly = h("input", { type: "checkbox" });
   const more = h("button", { type: "button", class: "quiet" }, `Show all ${choices.length}`);
@@ -86,7 +138,8 @@ function rankedTable(choices: readonly Choice[], rows: ReadonlyMap<Choice, HTMLT
     for (const choice of choices) {
       const row = rows.get(choice);
       if (!row) continue;
-      const wanted = (!frontOnly.checked || choice.pareto) && (all || frontOnly.checked || visible < FIRST);
+      const wanted =
+        (!frontOnly.checked || choice.pareto) && (all || frontOnly.checked || visible < FIRST);
       row.hidden = !wanted;
       if (wanted) visible += 1;
     }
@@ -101,7 +154,13 @@ function rankedTable(choices: readonly Choice[], rows: ReadonlyMap<Choice, HTMLT
     refresh();
   });
   refresh();
-  return h("div", {}, h("label", { class: "toggle" }, frontOnly, " only the Pareto front"), shown, more);
+  return h(
+    "div",
+    {},
+    h("label", { class: "toggle" }, frontOnly, " only the Pareto front"),
+    shown,
+    more,
+  );
 }
 
 function verdict({ considered, feasible, pareto_front: front }: Recommendation): string {
@@ -109,23 +168,45 @@ function verdict({ considered, feasible, pareto_front: front }: Recommendation):
   return `${count(feasible)} of ${count(considered)} deployments fit; ${count(front.length)} of them are beaten by no other in every respect (the Pareto front).`;
 }
 
-function miss(answer: Recommendation, task: Task, { objectives }: Recommend, words: (choice: Choice) => string): HTMLElement {
+function miss(
+  answer: Recommendation,
+  task: Task,
+  { objectives }: Recommend,
+  words: (choice: Choice) => string,
+): HTMLElement {
   const near = answer.closest_miss;
   if (!near) return h("p", {}, "No deployment comes near: see below what was left out.");
-  const values = objectives.map((name) => `${label(name, unitOf(task, name))} ${withUnit(quantity(near, name), unitOf(task, name))}`);
-  return h("div", { class: "notice" }, h("p", {}, "Closest miss: ", h("strong", {}, words(near))), h("p", {}, values.join(", ")));
+  const values = objectives.map(
+    (name) =>
+      `${label(name, unitOf(task, name))} ${withUnit(quantity(near, name), unitOf(task, name))}`,
+  );
+  return h(
+    "div",
+    { class: "notice" },
+    h("p", {}, "Closest miss: ", h("strong", {}, words(near))),
+    h("p", {}, values.join(", ")),
+  );
 }
 
 function leftOut({ excluded, withheld }: Recommendation, task: Task): HTMLElement | null {
   const items = excluded.map(({ constraint, limit, count: many, closest }) => {
-    const output = task.outputs.find(({ name }) => constraint === name || constraint === `max_${name}`);
+    const output = task.outputs.find(
+      ({ name }) => constraint === name || constraint === `max_${name}`,
+    );
     const unit = output?.unit ?? null;
     const what = output ? label(output.name, unit) : label(constraint);
     return limit === null
       ? `${count(many)}: their ${what} is not known`
       : `${count(many)}: ${what} above ${exact(limit, unit)}; the closest has ${withUnit(closest, unit)}`;
   });
-  items.push(...withheld.map(({ count: many, reasons }) => `${count(many)}: ${reasons.join("; ")}`));
+  items.push(
+    ...withheld.map(({ count: many, reasons }) => `${count(many)}: ${reasons.join("; ")}`),
+  );
   if (items.length === 0) return null;
-  return h("details", { class: "left" }, h("summary", {}, "What was left out, and why"), h("ul", {}, ...items.map((item) => h("li", {}, item))));
+  return h(
+    "details",
+    { class: "left" },
+    h("summary", {}, "What was left out, and why"),
+    h("ul", {}, ...items.map((item) => h("li", {}, item))),
+  );
 }

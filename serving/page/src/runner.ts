@@ -63,8 +63,10 @@ export class Runner {
       this.spoken.textContent = show(answer);
     } catch (error) {
       if (mine.signal.aborted) return;
-      if (!(error instanceof Refused)) throw error;
-      this.refuse(error, focus, () => void this.run(work, show, focus));
+      const known = error instanceof Refused;
+      const told = known ? error : new Refused(0, "The page cannot show this answer.");
+      this.refuse(told, focus, () => void this.run(work, show, focus));
+      if (!known) throw error;
     } finally {
       clearTimeout(slow);
       if (this.current === mine) this.results.removeAttribute("aria-busy");
@@ -90,11 +92,16 @@ export class Runner {
       return;
     }
     const left = placeProblems(error.problems, this.fields());
-    const faulty = this.fields().find((each) => error.problems.some((problem) => concerns(problem, each)));
+    const faulty = this.fields().find((each) =>
+      error.problems.some((problem) => concerns(problem, each)),
+    );
     if (focus) faulty?.focus();
-    const marked = [...new Set(error.problems.filter((each) => !left.includes(each)).map(({ field }) => field))];
+    const marked = [
+      ...new Set(error.problems.filter((each) => !left.includes(each)).map(({ field }) => field)),
+    ];
     const lines = left.map(sentence);
-    if (marked.length > 0) lines.unshift(`Not answered: see what is said beside ${marked.map(words).join(", ")}.`);
+    if (marked.length > 0)
+      lines.unshift(`Not answered: see what is said beside ${marked.map(words).join(", ")}.`);
     if (lines.length === 0) lines.push(error.message);
     this.alert.replaceChildren(...[...new Set(lines)].map((line) => h("p", {}, line)));
     this.alert.hidden = false;

@@ -2,10 +2,19 @@ import { expect, test } from "vitest";
 import { statusOf, type Output, type Row } from "./schema";
 
 const output = (name: string, from: readonly string[] = []): Output => ({
-  name, unit: "", description: "", interval: from.length === 0, derived_from: from,
-}); // prettier-ignore
+  name,
+  unit: "",
+  description: "",
+  interval: from.length === 0,
+  derived_from: from,
+});
 
-const row: Row = { status: "extrapolated", reasons: [], time_s_status: "in_domain", power_w_status: "extrapolated" };
+const row: Row = {
+  status: "extrapolated",
+  reasons: [],
+  time_s_status: "in_domain",
+  power_w_status: "extrapolated",
+};
 
 test("a quantity has its own status", () => {
   expect(statusOf(row, output("time_s"))).toBe("in_domain");
@@ -18,5 +27,7 @@ test("a derived quantity is worth the worst that it comes from", () => {
 });
 
 test("without statuses of its own a quantity has the row's", () => {
-  expect(statusOf({ status: "out_of_domain", reasons: [] }, output("time_s"))).toBe("out_of_domain");
+  expect(statusOf({ status: "out_of_domain", reasons: [] }, output("time_s"))).toBe(
+    "out_of_domain",
+  );
 });

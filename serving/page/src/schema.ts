@@ -97,5 +97,7 @@ export function statusOf(row: Row, { name, interval, derived_from: from }: Outpu
   const found = (interval ? [name] : from).map((each) => row[`${each}_status`]);
   const known = found.filter((each) => typeof each === "string");
   if (known.length === 0) return row.status;
-  return known.reduce((worst, each) => (STATUSES.indexOf(each) > STATUSES.indexOf(worst) ? each : worst));
+  return known.reduce((worst, each) =>
+    STATUSES.indexOf(each) > STATUSES.indexOf(worst) ? each : worst,
+  );
 }

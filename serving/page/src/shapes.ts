@@ -14,9 +14,16 @@ export interface Shapes {
   text(): string;
 }
 
-export function shapesEditor(inputs: readonly Input[], start: string | null, onChange: () => void): Shapes {
+export function shapesEditor(
+  inputs: readonly Input[],
+  start: string | null,
+  onChange: () => void,
+): Shapes {
   const example = inputs.map((input) => String(input.example));
-  const given = (start ?? "").split(",").filter(Boolean).map((shape) => shape.split("x"));
+  const given = (start ?? "")
+    .split(",")
+    .filter(Boolean)
+    .map((shape) => shape.split("x"));
   let texts = given.length > 0 ? given : [example];
   let rows: Field[][] = [];
   const body = h("div", { class: "shapes" });
@@ -36,10 +43,19 @@ export function shapesEditor(inputs: readonly Input[], start: string | null, onC
     );
     body.replaceChildren(
       ...rows.map((cells, at) => {
-        const drop = h("button", { type: "button", class: "quiet drop", "aria-label": `Remove shape ${at + 1}` }, "\u00d7");
+        const drop = h(
+          "button",
+          { type: "button", class: "quiet drop", "aria-label": `Remove shape ${at + 1}` },
+          "\u00d7",
+        );
         drop.addEventListener("click", () => remove(at));
         drop.hidden = rows.length === 1;
-        return h("div", { class: "shape", role: "group", "aria-label": `Shape ${at + 1}` }, ...cells.map((cell) => cell.root), drop);
+        return h(
+          "div",
+          { class: "shape", role: "group", "aria-label": `Shape ${at + 1}` },
+          ...cells.map((cell) => cell.root),
+          drop,
+        );
       }),
     );
   }
@@ -64,9 +80,21 @@ export function shapesEditor(inputs: readonly Input[], start: string | null, onC
   };
   const about = inputs.map((input) => `${label(input.name)}: ${input.description}`).join("; ");
   return {
-    root: h("fieldset", { class: "field" }, h("legend", {}, "shapes"), h("p", { class: "hint" }, about), body, error, add),
+    root: h(
+      "fieldset",
+      { class: "field" },
+      h("legend", {}, "shapes"),
+      h("p", { class: "hint" }, about),
+      body,
+      error,
+      add,
+    ),
     fields: () => [...rows.flat(), whole],
-    read: () => rows.map((cells) => Object.fromEntries(cells.map((cell) => [cell.name, cell.read()]))),
-    text: () => current().map((shape) => shape.join("x")).join(","),
+    read: () =>
+      rows.map((cells) => Object.fromEntries(cells.map((cell) => [cell.name, cell.read()]))),
+    text: () =>
+      current()
+        .map((shape) => shape.join("x"))
+        .join(","),
   };
 }

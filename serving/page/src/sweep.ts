@@ -29,7 +29,8 @@ export function sweepView(context: Context): View {
   build();
 
   async function run(focus = false): Promise<void> {
-    for (const each of fields.all) if (each.name !== fields.range.name) put(params, key(fields, each), each.text());
+    for (const each of fields.all)
+      if (each.name !== fields.range.name) put(params, key(fields, each), each.text());
     context.save();
     await runner.run<{ plan: Plan; answers: Answers; floor: Rooflines | null }>(
       async (ask) => {
@@ -58,15 +59,22 @@ export function sweepView(context: Context): View {
   form.addEventListener("change", (event) => {
     const changed = (event.target as HTMLElement).getAttribute("name");
     if (changed === "sweep.over" || changed === "sweep.by") {
-      for (const each of fields.all) if (each.name !== fields.range.name) put(params, key(fields, each), each.text());
-      for (const name of ["sweep.from", "sweep.to", "sweep.points"]) if (changed === "sweep.over") params.delete(name);
+      for (const each of fields.all)
+        if (each.name !== fields.range.name) put(params, key(fields, each), each.text());
+      for (const name of ["sweep.from", "sweep.to", "sweep.points"])
+        if (changed === "sweep.over") params.delete(name);
       build();
       form.querySelector<HTMLElement>(`[name="${changed}"]`)?.focus();
     }
     void run();
   });
   const stopTheme = onThemeChange(() => result?.redraw());
-  const root = h("div", { class: "split" }, form, h("div", {}, runner.alert, runner.spoken, results));
+  const root = h(
+    "div",
+    { class: "split" },
+    form,
+    h("div", {}, runner.alert, runner.spoken, results),
+  );
   return {
     root,
     run,
@@ -107,7 +115,8 @@ function controls(task: Task, params: URLSearchParams): Controls {
   const over = chosen("sweep.over", numbers);
   if (!over) throw new Error(`${task.name} has no number to sweep over`);
   const by = chosen("sweep.by", categories);
-  const names = (inputs: readonly Input[]): (readonly [string, string])[] => inputs.map(({ name }) => [name, label(name)]);
+  const names = (inputs: readonly Input[]): (readonly [string, string])[] =>
+    inputs.map(({ name }) => [name, label(name)]);
   const overField = oneOf("sweep.over", "sweep over", names(numbers), over.name);
   const byField = by && oneOf("sweep.by", "compare", names(categories), by.name);
   const [low, high] = usualRange(over);
@@ -115,17 +124,38 @@ function controls(task: Task, params: URLSearchParams): Controls {
   const to = plain("sweep.to", "to", params.get("sweep.to") ?? String(high), over);
   const points = plain("sweep.points", "points", params.get("sweep.points") ?? String(POINTS));
   const wasBy = params.get("sweep.by") ?? by?.name;
-  const values = by && ((wasBy === by.name && list(params, "sweep.values")?.filter((value) => by.allowed?.includes(value))) || []);
-  const compare = by && anyOf(by.name, label(by.name), by.allowed ?? [], values && values.length > 0 ? values : usualValues(by));
+  const values =
+    by &&
+    ((wasBy === by.name &&
+      list(params, "sweep.values")?.filter((value) => by.allowed?.includes(value))) ||
+      []);
+  const compare =
+    by &&
+    anyOf(
+      by.name,
+      label(by.name),
+      by.allowed ?? [],
+      values && values.length > 0 ? values : usualValues(by),
+    );
   const rest = task.inputs.filter((input) => input !== over && input !== by);
-  const fixed = rest.map((input) => field(input, params.get(input.name) ?? (input.required ? String(input.example) : ""), ""));
+  const fixed = rest.map((input) =>
+    field(input, params.get(input.name) ?? (input.required ? String(input.example) : ""), ""),
+  );
   const wanted = list(params, "sweep.show");
   const usual = task.outputs.filter((output) => output.interval).map((output) => output.name);
-  const show = anyOf("sweep.show", "show", task.outputs.map(({ name }) => name), wanted && wanted.length > 0 ? wanted : usual, {
-    words: (name) => label(name, task.outputs.find((output) => output.name === name)?.unit),
-  });
+  const show = anyOf(
+    "sweep.show",
+    "show",
+    task.outputs.map(({ name }) => name),
+    wanted && wanted.length > 0 ? wanted : usual,
+    {
+      words: (name) => label(name, task.outputs.find((output) => output.name === name)?.unit),
+    },
+  );
   const range = rangeField(over.name, [overField, from, to, points]);
-  const all = [overField, byField, compare, ...fixed, from, to, points, range, show].filter((each) => each !== null);
+  const all = [overField, byField, compare, ...fixed, from, to, points, range, show].filter(
+    (each) => each !== null,
+  );
   return { over, by, overField, byField, range, from, to, points, compare, fixed, show, all };
 }
 
@@ -139,10 +169,13 @@ function rangeField(name: string, parts: readonly Field[]): Field {
     read: () => null,
     text: () => "",
     fail: (reasons) => {
-      error.replaceChildren(...[...new Set(reasons)].map((reason) => h("span", {}, `${label(name)} ${reason}`)));
+      error.replaceChildren(
+        ...[...new Set(reasons)].map((reason) => h("span", {}, `${label(name)} ${reason}`)),
+      );
       error.hidden = reasons.length === 0;
       if (reasons.length === 0) return; // the ends clear their own marks
-      for (const end of parts.slice(1, 3)) end.root.querySelector("input")?.setAttribute("aria-invalid", "true");
+      for (const end of parts.slice(1, 3))
+        end.root.querySelector("input")?.setAttribute("aria-invalid", "true");
     },
     focus: () => parts[1]?.focus(),
   };
@@ -163,7 +196,12 @@ function usualRange(input: Input): readonly [number, number] {
   const example = typeof input.example === "number" ? input.example : 1;
   const low = input.minimum ?? 1;
   const high = Math.max(low + 1, Math.min(input.maximum ?? Infinity, example * 8));
-  return [isWide(low, high) && low < example / 2 ** 12 ? 2 ** Math.floor(Math.log2(Math.max(1, example / 2 ** 12))) : low, high];
+  return [
+    isWide(low, high) && low < example / 2 ** 12
+      ? 2 ** Math.floor(Math.log2(Math.max(1, example / 2 ** 12)))
+      : low,
+    high,
+  ];
 }
 
 /** The example, and two others from the middle of the list. */

@@ -6,24 +6,44 @@ import type { Controls } from "./sweep";
 import { sweepPlan } from "./sweepplan";
 
 const input = (name: string, more: Partial<Input> = {}): Input => ({
-  name, kind: "integer", unit: null, required: true, description: "", example: 1, default: null,
-  allowed: null, minimum: 1, maximum: 99, ...more,
-}); // prettier-ignore
+  name,
+  kind: "integer",
+  unit: null,
+  required: true,
+  description: "",
+  example: 1,
+  default: null,
+  allowed: null,
+  minimum: 1,
+  maximum: 99,
+  ...more,
+});
 
 const [nodes, depth] = [input("nodes"), input("depth")];
 const chip = input("chip", { kind: "category", allowed: ["a", "b"], example: "a" });
 const note = input("note", { kind: "text", required: false });
 const task: Task = {
-  name: "other", title: "", inputs: [chip, nodes, depth, note],
+  name: "other",
+  title: "",
+  inputs: [chip, nodes, depth, note],
   outputs: [{ name: "time_s", unit: "s", description: "", interval: true, derived_from: [] }],
-  predict: "/v1/other/predict", roofline: null, recommend: null,
-}; // prettier-ignore
+  predict: "/v1/other/predict",
+  roofline: null,
+  recommend: null,
+};
 
 const holding = (name: string, value: unknown): Field => ({
-  name, root: {} as HTMLElement, read: () => value, text: () => String(value), fail: () => {}, focus: () => {},
-}); // prettier-ignore
+  name,
+  root: {} as HTMLElement,
+  read: () => value,
+  text: () => String(value),
+  fail: () => {},
+  focus: () => {},
+});
 
-function controls(more: Partial<Record<"from" | "to" | "points" | "chips" | "show", unknown>> = {}): Controls {
+function controls(
+  more: Partial<Record<"from" | "to" | "points" | "chips" | "show", unknown>> = {},
+): Controls {
   const given = { from: 10, to: 20, points: 3, chips: ["a", "b"], show: ["time_s"], ...more };
   const made = {
     from: holding("sweep.from", given.from),
@@ -69,5 +89,7 @@ test("what cannot be asked is said beside its field", () => {
   expect(faults(controls({ points: 1 }))).toEqual(["sweep.points"]);
   expect(faults(controls({ points: 2.5 }))).toEqual(["sweep.points"]);
   expect(faults(controls({ chips: [], show: [] }))).toEqual(["chip", "sweep.show"]);
-  expect(faults(controls({ points: 400, chips: Array.from({ length: 11 }, String) }))).toEqual(["sweep.points"]);
+  expect(faults(controls({ points: 400, chips: Array.from({ length: 11 }, String) }))).toEqual([
+    "sweep.points",
+  ]);
 });

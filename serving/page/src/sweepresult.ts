@@ -5,7 +5,15 @@ import { freshId, h } from "./dom";
 import { exact, interval, label, number, percent } from "./format";
 import { lineChart, type Line } from "./linechart";
 import { download, Footnotes, numeric, status, table } from "./parts";
-import { quantity, statusOf, type Answers, type Output, type Rooflines, type Row, type Task } from "./schema";
+import {
+  quantity,
+  statusOf,
+  type Answers,
+  type Output,
+  type Rooflines,
+  type Row,
+  type Task,
+} from "./schema";
 import type { Plan } from "./sweepplan";
 
 export interface SweepResult {
@@ -26,7 +34,8 @@ export function sweepResult(
 ): SweepResult {
   const { over, x, names } = plan;
   const outputs = task.outputs.filter((output) => plan.show.includes(output.name));
-  const rowsOf = (curve: number): readonly Row[] => answers.rows.slice(curve * x.length, (curve + 1) * x.length);
+  const rowsOf = (curve: number): readonly Row[] =>
+    answers.rows.slice(curve * x.length, (curve + 1) * x.length);
   const floorOf = (curve: number, output: Output): readonly (number | null)[] | null =>
     floors && task.roofline?.output === output.name
       ? floors.roofline_ms.slice(curve * x.length, (curve + 1) * x.length)
@@ -34,7 +43,8 @@ export function sweepResult(
   const lines = (output: Output): Line[] =>
     names.map((name, curve) => {
       const rows = rowsOf(curve);
-      const ends = (end: string) => (output.interval ? rows.map((row) => quantity(row, `${output.name}_${end}`)) : null);
+      const ends = (end: string) =>
+        output.interval ? rows.map((row) => quantity(row, `${output.name}_${end}`)) : null;
       return {
         name,
         colour: colours.get(name) ?? 0,
@@ -72,10 +82,19 @@ export function sweepResult(
     const words = exact(x[now] ?? null, over.unit);
     slider.setAttribute("aria-valuetext", `${label(over.name)} ${words}`);
     reading.textContent = words;
-    const head = [label(plan.names[0] === "" ? "" : "curve"), ...outputs.map((output) => numeric(`${label(output.name, output.unit)} [${output.unit}]`))];
+    const head = [
+      label(plan.names[0] === "" ? "" : "curve"),
+      ...outputs.map((output) => numeric(`${label(output.name, output.unit)} [${output.unit}]`)),
+    ];
     const body = names.map((name, curve) => {
       const row = rowsOf(curve)[now];
-      const cells = outputs.map((output) => h("td", { class: "num" }, ...(row ? cell(row, output, floorOf(curve, output)?.[now] ?? null) : [])));
+      const cells = outputs.map((output) =>
+        h(
+          "td",
+          { class: "num" },
+          ...(row ? cell(row, output, floorOf(curve, output)?.[now] ?? null) : []),
+        ),
+      );
       const swatch = h("span", { class: `swatch line-${(colours.get(name) ?? 0) % 10}` });
       return h("tr", {}, h("th", { scope: "row" }, swatch, name || task.name), ...cells);
     });
@@ -99,12 +118,32 @@ export function sweepResult(
   const root = h(
     "div",
     {},
-    key(percent(answers.coverage), floors !== null && outputs.some((output) => output.name === task.roofline?.output)),
+    key(
+      percent(answers.coverage),
+      floors !== null && outputs.some((output) => output.name === task.roofline?.output),
+    ),
     h("div", { class: "charts" }, ...charts.map((chart) => chart.root)),
-    h("div", { class: "cursor" }, h("label", { for: id }, `${label(over.name)} = `, reading), slider),
+    h(
+      "div",
+      { class: "cursor" },
+      h("label", { for: id }, `${label(over.name)} = `, reading),
+      slider,
+    ),
     readout,
-    list && h("div", { class: "why" }, h("p", {}, "Beyond what was measured, at least in part:"), h("ul", { class: "marked" }, ...why), list),
-    h("p", { class: "origin" }, `Answered by ${answers.model}. `, download("Save as CSV", `${task.name}-sweep.csv`, () => csv(plan, answers))),
+    list &&
+      h(
+        "div",
+        { class: "why" },
+        h("p", {}, "Beyond what was measured, at least in part:"),
+        h("ul", { class: "marked" }, ...why),
+        list,
+      ),
+    h(
+      "p",
+      { class: "origin" },
+      `Answered by ${answers.model}. `,
+      download("Save as CSV", `${task.name}-sweep.csv`, () => csv(plan, answers)),
+    ),
   );
   return {
     root,
@@ -127,7 +166,8 @@ function cell(row: Row, output: Output, floor: number | null): (HTMLElement | nu
 }
 
 function key(reach: string, roofline: boolean): HTMLElement {
-  const item = (kind: string, words: string): HTMLElement => h("li", {}, h("span", { class: `mark ${kind}` }), words);
+  const item = (kind: string, words: string): HTMLElement =>
+    h("li", {}, h("span", { class: `mark ${kind}` }), words);
   return h(
     "ul",
     { class: "key", "aria-label": "How to read the lines" },
@@ -150,9 +190,15 @@ function csv({ rows }: Plan, answers: Answers): string {
   const records = rows.map((row, at) => ({ ...row, ...answers.rows[at] }));
   const columns = Object.keys(records[0] ?? {});
   const quoted = (value: unknown): string => {
-    const text = Array.isArray(value) ? value.join("; ") : value === null || value === undefined ? "" : String(value);
+    const text = Array.isArray(value)
+      ? value.join("; ")
+      : value === null || value === undefined
+        ? ""
+        : String(value);
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  const lines = records.map((record) => columns.map((column) => quoted((record as Record<string, unknown>)[column])).join(","));
+  const lines = records.map((record) =>
+    columns.map((column) => quoted((record as Record<string, unknown>)[column])).join(","),
+  );
   return [columns.join(","), ...lines, ""].join("\n");
 }
