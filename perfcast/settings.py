@@ -28,7 +28,7 @@ class Settings:
 
     models_dir: Path = Path(str(files("perfcast.models")))
     """Folder of bundles, one folder per task."""
-    reload_s: float = 2.0
+    reload_s: float = 5.0
     """Seconds between two looks at that folder for new models; 0 never looks again."""
     host: str = "127.0.0.1"
     """Address the service listens on."""

@@ -13,6 +13,7 @@ from perfcast.serving.front import Front
 from perfcast.serving.page import install_page
 from perfcast.serving.refusals import install_handlers
 from perfcast.serving.registry import Registry
+from perfcast.serving.reload import watching
 from perfcast.serving.routes import v1_router
 from perfcast.serving.tasks_routes import tasks_router
 from perfcast.settings import Settings
@@ -24,7 +25,8 @@ def create_app(settings: Settings | None = None) -> Front:
     """The service as an ASGI application (default settings: `PERFCAST_*` variables).
 
     Models load when the application starts, so creating it is cheap. Starting raises `BundleError`
-    for a damaged bundle; with no bundle at all the service starts and says that it is not ready.
+    for a task whose bundles are all damaged; with no bundle at all the service starts and says that
+    it is not ready. While it runs, it follows what happens in the models directory.
     """
     chosen = Settings.from_env() if settings is None else settings
     registry = Registry()
@@ -32,12 +34,13 @@ def create_app(settings: Settings | None = None) -> Front:
 
 
 def create_api(registry: Registry, settings: Settings) -> FastAPI:
-    """What FastAPI answers: typed routes, their document, the page. Loads `registry` at start."""
+    """What FastAPI answers: typed routes, their document, the page. Keeps `registry` up to date."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         registry.load_all(settings.models_dir)
-        yield
+        async with watching(registry, settings.reload_s):
+            yield
 
     app = FastAPI(
         title="perfcast",

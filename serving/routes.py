@@ -14,6 +14,7 @@ from perfcast.features.tasks import TASKS
 from perfcast.serving import schemas
 from perfcast.serving.body import read_object, rows_to_columns
 from perfcast.serving.engine import INLINE_ROWS
+from perfcast.serving.query import VERSION_PARAMETER, asked_version
 from perfcast.serving.recommend import recommend
 from perfcast.serving.registry import Registry
 from perfcast.serving.task_info import can_recommend
@@ -27,7 +28,7 @@ _RECOMMEND_KEYS = (
     "objective", "limit",
 )  # fmt: skip
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    404: {"model": schemas.ErrorBody, "description": "no model answers this task"},
+    404: {"model": schemas.ErrorBody, "description": "no model answers this task or version"},
     413: {"model": schemas.ErrorBody, "description": "too many rows, bytes or candidates"},
     422: {"model": schemas.ErrorBody, "description": "something in the request cannot be used"},
     503: {"model": schemas.ErrorBody, "description": "no model is loaded"},
@@ -55,7 +56,7 @@ def v1_router(registry: Registry, settings: Settings) -> APIRouter:
 
 def _add_predict(router: APIRouter, task: Task, registry: Registry, settings: Settings) -> None:
     async def predict(request: Request) -> Response:
-        predictor = registry.get(task.name)
+        predictor = registry.get(task.name, asked_version(request))
         body = await read_object(request, settings.max_body_bytes, ("rows",))
         columns = rows_to_columns(task, body.get("rows"), settings.max_rows)
 
@@ -82,7 +83,7 @@ def _add_predict(router: APIRouter, task: Task, registry: Registry, settings: Se
         response_model=schemas.answer_model(task),
         responses=_REFUSALS,
         openapi_extra=schemas.request_body(
-            schemas.predict_request(task), schemas.predict_example(task)
+            schemas.predict_request(task), schemas.predict_example(task), VERSION_PARAMETER
         ),
         tags=[task.name],
     )
@@ -90,7 +91,7 @@ def _add_predict(router: APIRouter, task: Task, registry: Registry, settings: Se
 
 def _add_recommend(router: APIRouter, task: Task, registry: Registry, settings: Settings) -> None:
     async def recommend_route(request: Request) -> Response:
-        predictor = registry.get(task.name)
+        predictor = registry.get(task.name, asked_version(request))
         body = await read_object(request, settings.max_body_bytes, _RECOMMEND_KEYS)
 
         def answer() -> bytes:
@@ -109,7 +110,7 @@ def _add_recommend(router: APIRouter, task: Task, registry: Registry, settings: 
         response_model=schemas.recommend_answer(task),
         responses=_REFUSALS,
         openapi_extra=schemas.request_body(
-            schemas.recommend_request(task), schemas.recommend_example(task)
+            schemas.recommend_request(task), schemas.recommend_example(task), VERSION_PARAMETER
         ),
         tags=[task.name],
     )
@@ -118,15 +119,26 @@ def _add_recommend(router: APIRouter, task: Task, registry: Registry, settings: 
 def _add_models(router: APIRouter, registry: Registry) -> None:
     @router.get("/models", response_model=list[schemas.ModelInfo], tags=["models"])
     async def models() -> Response:
-        """The loaded models, what may be asked of them, and how accurate they are."""
-        return _json(
-            orjson.dumps([schemas.model_info(held.task, held.bundle.card) for held in registry])
-        )
+        """Every loaded version: what may be asked of it, how accurate it is, which is the default.
 
-    @router.get("/models/{task}", responses={404: _REFUSALS[404]}, tags=["models"])
-    async def model(task: str) -> Response:
+        The default version of a task comes first.
+        """
+        listed: list[dict[str, Any]] = []
+        for held in registry:
+            default = not any(info["name"] == held.task.name for info in listed)
+            listed.append(schemas.model_info(held.task, held.bundle.card, default=default))
+        return _json(orjson.dumps(listed))
+
+    @router.get(
+        "/models/{task}",
+        responses={code: _REFUSALS[code] for code in (404, 422, 503)},
+        openapi_extra={"parameters": [VERSION_PARAMETER]},
+        tags=["models"],
+    )
+    async def model(request: Request, task: str) -> Response:
         """The whole model card: data, split, metrics by group, calibration, domain."""
-        return _json(orjson.dumps(dict(registry.get(task).bundle.card)))
+        predictor = registry.get(task, asked_version(request))
+        return _json(orjson.dumps(dict(predictor.bundle.card)))
 
 
 async def _run(answer: Callable[[], _R], *, inline: bool) -> _R:

@@ -6,6 +6,7 @@ itself, which says the same as these and says it the same way in Python, files a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
@@ -58,6 +59,8 @@ class ModelInfo(BaseModel):
     name: str = Field(description="the task", examples=["gemm"])
     version: str
     model: str = Field(description="how answers name it", examples=["gemm@1"])
+    default: bool = Field(description="whether it answers where no version is asked for")
+    created: str | None = Field(description="when it was made, as its card says")
     title: str
     coverage: float = Field(description="nominal coverage of the intervals")
     inputs: list[InputInfo]
@@ -162,12 +165,14 @@ def recommend_example(task: Task) -> dict[str, Any]:
     return {"shapes": [{**shape, "count": 2}], "objective": "energy_mj", "limit": 3}
 
 
-def model_info(task: Task, card: Any) -> dict[str, Any]:
+def model_info(task: Task, card: Mapping[str, Any], *, default: bool) -> dict[str, Any]:
     """What `ModelInfo` describes, for a task and its bundle's card."""
     return {
         "name": task.name,
         "version": str(card["version"]),
         "model": f"{task.name}@{card['version']}",
+        "default": default,
+        "created": card.get("created"),
         "title": task.title,
         "coverage": card["coverage"],
         "inputs": [input_info(column).model_dump() for column in task.inputs],
@@ -176,10 +181,13 @@ def model_info(task: Task, card: Any) -> dict[str, Any]:
     }
 
 
-def request_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    """What the OpenAPI document says of a body that a route reads by itself."""
+def request_body(
+    model: type[BaseModel], example: dict[str, Any], *parameters: dict[str, Any]
+) -> dict[str, Any]:
+    """What the OpenAPI document says of a body and `parameters` that a route reads by itself."""
     content = {"schema": inline_schema(model), "example": example}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+    body = {"required": True, "content": {"application/json": content}}
+    return {"requestBody": body, **({"parameters": list(parameters)} if parameters else {})}
 
 
 def inline_schema(model: type[BaseModel]) -> dict[str, Any]:

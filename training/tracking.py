@@ -16,17 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perfcast.bundle import Bundle
+from perfcast.bundle import CARD_FILE, MODEL_FILE, Bundle
 from perfcast.errors import MissingExtra
 from perfcast.training.report import Report
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["CHAMPION", "Champion", "Registration", "TrackedRun", "Tracker", "judge", "tracking_uri"]
+__all__ = [
+    "CHAMPION", "MODEL_TAG", "Champion", "Registration", "TrackedRun", "Tracker", "connect",
+    "judge", "tracking_uri",
+]  # fmt: skip
 
 DEFAULT_URI = "sqlite:///perfcast-mlflow.db"
 CHAMPION = "champion"
+MODEL_TAG = "model_sha256"
+"""Tag of a run and of a registered version: the hash of its model, kept apart from the file."""
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow's limits for one request
 _LONGEST_PARAMETER = 6000
 
@@ -116,8 +121,11 @@ class TrackedRun:
         self._client.log_text(self.run_id, report.to_markdown(), f"{place}.md")
 
     def log_bundle(self, bundle: Bundle) -> None:
-        """The bundle's files as artifacts under `bundle/`."""
-        self._client.log_artifacts(self.run_id, str(bundle.path), "bundle")
+        """The bundle's two files as artifacts under `bundle/`, and its model's hash as a tag."""
+        for name in (CARD_FILE, MODEL_FILE):
+            self._client.log_artifact(self.run_id, str(bundle.path / name), "bundle")
+        self.tags[MODEL_TAG] = bundle.card["model_sha256"]
+        self._client.set_tag(self.run_id, MODEL_TAG, self.tags[MODEL_TAG])
 
     def register(self, model: str, metric: str, value: float) -> Registration:
         """Register this run's bundle as the next version of `model`; `judge` awards the alias.
@@ -148,7 +156,7 @@ class Tracker:
 
     def __init__(self, *, experiment: str = "perfcast", uri: str | None = None) -> None:
         self.uri = tracking_uri() if uri is None else uri
-        self._client = _client(self.uri)
+        self._client = connect(self.uri)
         found = self._client.get_experiment_by_name(experiment)
         self._experiment = (
             self._client.create_experiment(experiment, _artifact_root(self.uri))
@@ -188,9 +196,11 @@ class Tracker:
         return _champion(self._client, model)
 
 
-def _client(uri: str) -> MlflowClient:
+def connect(uri: str) -> MlflowClient:
+    """A client of the store at `uri`. Raises `MissingExtra` where MLflow is not installed."""
     # what is trained, and where, is nobody else's business unless the user says so
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         from mlflow import MlflowClient
     except ModuleNotFoundError as error:

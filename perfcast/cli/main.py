@@ -47,7 +47,7 @@ def _root(
 
 
 app.command("serve")(serve.serve)
-app.command("models")(models.models)
+app.add_typer(models.app, name="models")
 app.add_typer(predict.app, name="predict")
 app.add_typer(recommend.app, name="recommend")
 app.command("bench")(bench.bench)

@@ -41,6 +41,7 @@ def test_version() -> None:
         ("--nonsense",),
         ("nonsense",),
         ("predict", "gem"),
+        ("models", "gemm"),
         ("predict", "gemm", "--gp", "l4"),
         ("serve", "--port", "http"),
         ("serve", "--port", "70000"),
@@ -79,7 +80,7 @@ def test_a_damaged_bundle_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_reader_that_goes_away_is_no_error(models_dir: Path) -> None:
     code = "from perfcast.cli import main; main()"
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code, "models", "gemm", "--json"],
+        [sys.executable, "-W", "error", "-c", code, "models", "show", "gemm", "--json"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={"PERFCAST_MODELS_DIR": str(models_dir), "PATH": ""},
     ) as process:  # fmt: skip

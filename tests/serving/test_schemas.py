@@ -85,8 +85,8 @@ def test_inlined_schemas_hold_no_references() -> None:
 
 
 def test_model_info_carries_units_and_defaults() -> None:
-    info = schemas.model_info(GEMM, {"version": "3", "coverage": 0.9})
-    assert info["model"] == "gemm@3"
+    info = schemas.model_info(GEMM, {"version": "3", "coverage": 0.9}, default=True)
+    assert (info["model"], info["default"], info["created"]) == ("gemm@3", True, None)
     assert {output["name"]: output["unit"] for output in info["outputs"]} == {
         output.name: output.unit for output in GEMM.outputs
     }
