@@ -8,6 +8,7 @@ PerfcastError                 500
 ├── UnknownTask               404   no bundle answers this kind of question
 ├── UnknownVersion            404   a task's bundles are of other versions
 ├── TooLarge                  413   more rows, bytes or candidates than the stated limit
+├── NotFound                  404   no such route
 ├── Unauthorized              401   no token, or not the right one
 ├── RateLimited               429   more requests than one client may send
 ├── NotReady                  503   no model loaded yet, or shutting down
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidInput",
     "MalformedRequest",
     "MissingExtra",
+    "NotFound",
     "NotReady",
     "Overloaded",
     "PerfcastError",
@@ -144,10 +146,20 @@ class Unauthorized(PerfcastError):
     http_status = 401
 
 
+class NotFound(PerfcastError):
+    """There is no such route, or none that is open to anybody."""
+
+    http_status = 404
+
+
 class RateLimited(PerfcastError):
-    """A client sends more requests a second than one client may."""
+    """A client sends more requests a second than one client may; after `wait_s` it may again."""
 
     http_status = 429
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class DeadlineExceeded(PerfcastError):
@@ -208,7 +220,8 @@ def nearest(value: object, known: Iterable[str], limit: int = 3) -> str:
     if not names:
         return "none is known"
     folded = {name.lower(): name for name in names}
-    matches = difflib.get_close_matches(str(value).lower(), folded, n=limit, cutoff=0.5)
+    # No name is as long as a hundred characters, and the search takes as long as its text.
+    matches = difflib.get_close_matches(str(value)[:100].lower(), folded, n=limit, cutoff=0.5)
     close = [folded[match] for match in matches]
     if close:
         return f"did you mean {' or '.join(repr(name) for name in close)}?"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
 import perfcast
-from perfcast.errors import NotReady
 from perfcast.serving.front import Front
+from perfcast.serving.health import health_router
+from perfcast.serving.operations.gate import Gate
+from perfcast.serving.operations.lifecycle import Lifecycle
+from perfcast.serving.operations.metrics import Metrics, Model
+from perfcast.serving.operations.sharing import Shared
 from perfcast.serving.page import install_page
 from perfcast.serving.refusals import install_handlers
 from perfcast.serving.registry import Registry
@@ -21,19 +26,31 @@ from perfcast.settings import Settings
 __all__ = ["create_api", "create_app"]
 
 
-def create_app(settings: Settings | None = None) -> Front:
+def create_app(settings: Settings | None = None, *, share: Path | None = None) -> Gate:
     """The service as an ASGI application (default settings: `PERFCAST_*` variables).
 
     Models load when the application starts, so creating it is cheap. Starting raises `BundleError`
     for a task whose bundles are all damaged; with no bundle at all the service starts and says that
-    it is not ready. While it runs, it follows what happens in the models directory.
+    it is not ready. While it runs, it follows what happens in the models directory. Processes that
+    `share` a folder tell each other's metrics beside their own.
     """
     chosen = Settings.from_env() if settings is None else settings
     registry = Registry()
-    return Front(create_api(registry, chosen), {})
+    lifecycle = Lifecycle(lambda: registry.ready)
+    metrics = Metrics(
+        models=lambda: [Model(held.task.name, held.bundle.version) for held in registry],
+        ready=lambda: lifecycle.ready,
+    )
+    return Gate(
+        Front(create_api(registry, chosen, lifecycle), {}),
+        settings=chosen,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        shared=Shared(share, metrics.snapshot),
+    )
 
 
-def create_api(registry: Registry, settings: Settings) -> FastAPI:
+def create_api(registry: Registry, settings: Settings, lifecycle: Lifecycle) -> FastAPI:
     """What FastAPI answers: typed routes, their document, the page. Keeps `registry` up to date."""
 
     @asynccontextmanager
@@ -49,15 +66,8 @@ def create_api(registry: Registry, settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     install_handlers(app)
+    app.include_router(health_router(registry, lifecycle))
     app.include_router(tasks_router(settings))
     app.include_router(v1_router(registry, settings))
     install_page(app)
-
-    @app.get("/healthz", tags=["health"])
-    async def healthz() -> dict[str, object]:
-        """200 once models are loaded, 503 before."""
-        if not registry.ready:
-            raise NotReady("no model is loaded")
-        return {"status": "ready", "models": [held.bundle.name for held in registry]}
-
     return app

@@ -22,6 +22,7 @@ from perfcast.serving.scalars import ScalarFeeds
 from perfcast.serving.self_test import self_test
 from perfcast.serving.session import Session
 from perfcast.serving.store import find
+from perfcast.serving.tally import tally_of
 from perfcast.settings import Settings
 from perfcast.task import Task
 
@@ -57,7 +58,6 @@ class Predictor:
         self.bundle = bundle
         self.task = task
         self.session = Session(bundle, task)
-        self.engine = Engine(self.session)
         self._sentences = tuple(map(str, bundle.card["reasons"]))
         self._coverage = float(bundle.card["coverage"])
         self._model = bundle.name
@@ -66,6 +66,7 @@ class Predictor:
         self._statuses = tuple(
             f"{output.name}_status" for output in task.outputs if output.interval
         )
+        self.engine = Engine(self.session, tally_of(task.name, bundle.name, self._statuses))
         self_test(bundle, task, self.session)
 
     def __repr__(self) -> str:
