@@ -6,6 +6,7 @@ rows in the domain, extrapolated rows, withheld rows, power withheld alone, defa
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,9 @@ def latency_ms(*, gpu: str, framework: str = "", dtype: str, m: int, n: int, k: 
     return (max(compute, memory) + LAUNCH_MS) * FRAMEWORK[framework]
 
 
+@functools.cache
 def standin_model(slower: float = 1.0) -> bytes:
+    """The model; its latencies are `slower` times `latency_ms`."""
     text = Tensor(np.str_, ("N",))
     whole = Tensor(np.int64, ("N",))
     names = ("gpu", "framework", "framework_version", "dtype")
