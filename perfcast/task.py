@@ -137,7 +137,7 @@ class Task:
             for name, value in columns.items()
             if name in self.input_names
         }
-        lengths = {name: len(v) for name, v in given.items() if isinstance(v, _Many)}
+        lengths = {name: len(v) for name, v in given.items() if isinstance(v, _MANY)}
         if len(set(lengths.values())) > 1:
             detail = ", ".join(f"{name}: {length}" for name, length in lengths.items())
             raise InvalidInput([Problem("columns", f"lengths differ ({detail})")])
@@ -149,7 +149,7 @@ class Task:
                 continue
             value = given.get(column.name)
             check = _integers if column.kind == "integer" else _strings
-            if isinstance(value, _Many):
+            if isinstance(value, _MANY):
                 checked[column.name], bad = check(column, value, limit)
             else:
                 one, bad = check(column, [value], 1)
@@ -169,7 +169,7 @@ class Task:
 
 
 _Bad = list[tuple[int | None, str]]
-_Many = list | np.ndarray | Coded
+_MANY = (list, np.ndarray, Coded)
 
 
 def _listed(name: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 import perfcast
 from perfcast.serving.front import Front
+from perfcast.serving.oip.app import OpenInference
 from perfcast.serving.health import health_router
 from perfcast.serving.operations.gate import Gate
 from perfcast.serving.operations.lifecycle import Lifecycle
@@ -41,8 +42,9 @@ def create_app(settings: Settings | None = None, *, share: Path | None = None) -
         models=lambda: [Model(held.task.name, held.bundle.version) for held in registry],
         ready=lambda: lifecycle.ready,
     )
+    protocol = OpenInference(registry, chosen, ready=lambda: lifecycle.ready)
     return Gate(
-        Front(create_api(registry, chosen, lifecycle), {}),
+        Front(create_api(registry, chosen, lifecycle), {"/v2": protocol}),
         settings=chosen,
         lifecycle=lifecycle,
         metrics=metrics,

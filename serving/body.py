@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from perfcast.errors import InvalidInput, Problem, TooLarge, nearest, refusal
 from perfcast.task import Task, shown
 
-__all__ = ["read_object", "rows_to_columns"]
+__all__ = ["parse_json", "read_body", "read_object", "rows_to_columns"]
 
 _MAX_PROBLEMS = 100
+_SMALL = 64 * 1024  # JSON of this size cannot hold enough to count
 _DRAIN = 4  # a client that still writes cannot read its 413: discard this many times the limit
 
 
@@ -26,40 +29,58 @@ async def read_object(request: Request, limit: int, keys: Collection[str]) -> di
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise InvalidInput([Problem("content-encoding", "compressed bodies are not accepted")])
-    data = await _read(request, limit)
+    data = await read_body(request.receive, limit)
     try:
-        value = orjson.loads(data)
+        value = parse_json(data, limit)
     except orjson.JSONDecodeError as error:
         raise InvalidInput([Problem("body", f"not valid JSON: {error}")]) from None
     if not isinstance(value, dict):
         raise InvalidInput([Problem("body", f"must be an object, not {type(value).__name__}")])
-    problems = [
-        Problem(shown(key).strip("'"), f"unknown key; {nearest(key, keys)}")
-        for key in value
-        if key not in keys
-    ]
-    if problems:
-        raise InvalidInput(problems[:_MAX_PROBLEMS])
+    unknown = [key for key in value if key not in keys][:_MAX_PROBLEMS]
+    if unknown:
+        raise InvalidInput(
+            [
+                Problem(shown(key).strip("'"), f"unknown key; {nearest(key, keys)}")
+                for key in unknown
+            ]
+        )
     return value
 
 
-async def _read(request: Request, limit: int) -> bytes:
+def parse_json(data: bytes, limit: int) -> Any:
+    """The value in `data`, of at most `limit` bytes; strict, and at most 1,024 levels deep.
+
+    A list of empty lists takes twenty times the memory of its text. Counting brackets first is
+    quick and keeps what comes out below ten times `limit`. Raises `TooLarge` for more, and
+    `orjson.JSONDecodeError`.
+    """
+    if len(data) > _SMALL and data.count(b"[") + 4 * data.count(b"{") > limit // 7:
+        raise TooLarge("the JSON holds too many arrays and objects for its size")
+    return orjson.loads(data)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """A request's body. Raises `TooLarge` once more than `limit` bytes have arrived.
+
+    Raises `InvalidInput` if the client leaves before it has sent everything.
+    """
     chunks: list[bytes] = []
     size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > _DRAIN * limit:
-                break
-            if size <= limit:
-                chunks.append(chunk)
-            else:
-                chunks.clear()
-    except ClientDisconnect:
-        raise InvalidInput([Problem("body", "cut short")]) from None
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidInput([Problem("body", "cut short")])
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+        if not message.get("more_body", False) or size > _DRAIN * limit:
+            break
     if size > limit:
         raise TooLarge(f"the body is larger than {limit} bytes")
-    return b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def rows_to_columns(task: Task, rows: object, max_rows: int) -> dict[str, list[Any]]:
@@ -83,7 +104,8 @@ def rows_to_columns(task: Task, rows: object, max_rows: int) -> dict[str, list[A
         if isinstance(row, dict) and row.keys() <= known:
             good.append(row)
             continue
-        problems += _faults(row, names, at)
+        if len(problems) < _MAX_PROBLEMS:
+            problems += _faults(row, names, at)
         # An example stands in for a row that is none, so that the others keep their numbers.
         good.append({k: row[k] for k in row if k in known} if isinstance(row, dict) else absent)
     columns = {name: [row.get(name) for row in good] for name in names}
@@ -96,8 +118,8 @@ def rows_to_columns(task: Task, rows: object, max_rows: int) -> dict[str, list[A
 def _faults(row: object, names: Collection[str], at: int) -> list[Problem]:
     if not isinstance(row, dict):
         return [Problem("row", f"must be an object, not {type(row).__name__}", at)]
+    unknown = islice((key for key in row if key not in names), _MAX_PROBLEMS)
     return [
         Problem(shown(key).strip("'"), f"unknown column; {nearest(key, names)}", at)
-        for key in row
-        if key not in names
+        for key in unknown
     ]

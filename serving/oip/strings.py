@@ -38,7 +38,7 @@ def write_strings(values: list[str]) -> bytes:
 def read_strings(data: bytes, rows: int) -> Coded:
     """The `rows` strings in `data`. Raises `MalformedRequest` unless it holds exactly those.
 
-    Bytes that are not UTF-8 are kept as replacement characters, which no column accepts.
+    Bytes that are not UTF-8 become lone surrogates, which no column accepts.
     """
     if len(data) < 4 * rows:
         raise MalformedRequest(f"{len(data)} bytes cannot hold {rows} strings")
@@ -54,7 +54,7 @@ def read_strings(data: bytes, rows: int) -> Coded:
 
 
 def _text(word: bytes) -> str:
-    return word.decode("utf-8", "replace")
+    return word.decode("utf-8", "surrogateescape")
 
 
 def _all_alike(data: bytes, rows: int) -> Coded | None:

@@ -13,6 +13,7 @@ from perfcast.errors import MalformedRequest
 from perfcast.features.tasks import GEMM
 from perfcast.serving.oip import strings
 from perfcast.serving.oip.strings import read_strings, write_strings
+from tests.strategies import good_row
 
 words = st.one_of(
     st.sampled_from(("", "a", "h200_sxm", "rtx_pro_6000_server", "0.24.0", "ä", "x" * 9, "x" * 10)),
@@ -119,6 +120,8 @@ def test_what_is_wrong_is_said(data: bytes, rows: int, reason: str) -> None:
         read_strings(data, rows)
 
 
-def test_what_is_not_utf8_fits_no_column() -> None:
-    (word,) = read_strings(record(b"fp8\xff"), 1).tolist()
-    assert word not in GEMM.input("dtype").allowed
+@pytest.mark.parametrize("name", ["gpu", "framework", "framework_version"])
+def test_what_is_not_utf8_fits_no_column(name: str) -> None:
+    (word,) = read_strings(record(b"vllm\xff"), 1).tolist()
+    _, (problem,) = GEMM.validate({**good_row(), name: [word]})
+    assert (problem.row, problem.field) == (0, name)
