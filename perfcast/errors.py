@@ -8,6 +8,7 @@ PerfcastError                 500
 ├── UnknownTask               404   no bundle answers this kind of question
 ├── UnknownVersion            404   a task's bundles are of other versions
 ├── TooLarge                  413   more rows, bytes or candidates than the stated limit
+│   └── HeadTooLarge          431   more bytes or lines of headers than a request may have
 ├── NotFound                  404   no such route
 ├── Unauthorized              401   no token, or not the right one
 ├── RateLimited               429   more requests than one client may send
@@ -34,6 +35,7 @@ __all__ = [
     "DataError",
     "DeadlineExceeded",
     "ExportMismatch",
+    "HeadTooLarge",
     "InvalidInput",
     "MalformedRequest",
     "MissingExtra",
@@ -128,6 +130,12 @@ class TooLarge(PerfcastError):
     """More rows, bytes or candidates than the stated limit."""
 
     http_status = 413
+
+
+class HeadTooLarge(TooLarge):
+    """More bytes or lines of headers than a request may have."""
+
+    http_status = 431
 
 
 class NotReady(PerfcastError):

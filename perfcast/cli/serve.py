@@ -1,4 +1,4 @@
-"""`perfcast serve`: the REST service in this process."""
+"""`perfcast serve`: the service, in this process or in several."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ def serve(
             max=65535,
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that answer; PERFCAST_WORKERS or 1.",
+            show_default=False,
+            min=1,
+            max=256,
+        ),
+    ] = None,
     json: JSON = False,
 ) -> int:
     """Serve predictions over REST until interrupted."""
-    import socket
-
-    import uvicorn
-
-    from perfcast.serving.app import create_app
     from perfcast.serving.listening import listen
+    from perfcast.serving.operations.workers import run
     from perfcast.serving.store import available
     from perfcast.settings import Settings
 
@@ -46,6 +51,7 @@ def serve(
         settings,
         host=settings.host if host is None else host,
         port=settings.port if port is None else port,
+        workers=settings.workers if workers is None else workers,
     )
     if not available(settings.models_dir):
         raise NotReady(f"no models in {settings.models_dir}")
@@ -53,16 +59,12 @@ def serve(
     host_part = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host_part}:{listener.getsockname()[1]}"
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                if json:
-                    console.result({"listening": address})
-                else:
-                    console.show(f"perfcast is listening on {address} (documentation: /docs)")
+    def announce() -> None:
+        if json:
+            console.result({"listening": address})
+        else:
+            console.show(f"perfcast is listening on {address} (documentation: /docs)")
 
     with listener:
-        config = uvicorn.Config(create_app(settings), log_level="warning", access_log=False)
-        Server(config).run(sockets=[listener])
+        run(settings, listener, announce=announce)
     return 0

@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,16 +23,14 @@ from perfcast.errors import NotReady, PerfcastError, RateLimited, Unauthorized
 from perfcast.serving.operations.admission import Admission
 from perfcast.serving.operations.exchange import EXCHANGE, Exchange
 from perfcast.serving.operations.lifecycle import STOPPING, Lifecycle
+from perfcast.serving.operations.limits import SHARED_STATE, Limits
 from perfcast.serving.operations.logs import REQUEST_ID, log_request
 from perfcast.serving.operations.metrics import Metrics, Series
 from perfcast.serving.operations.places import OTHER, Kind, kind_of, route_of
 from perfcast.serving.operations.sharing import Shared
 from perfcast.settings import Settings
 
-__all__ = ["SHARED_STATE", "Gate", "Limits"]
-
-SHARED_STATE: Final = "perfcast"
-"""The key of the server's state under which `Limits` for its connections are left."""
+__all__ = ["Gate"]
 
 _MOST_PATHS: Final = 1_024
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -50,13 +48,6 @@ class _Place:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.series: Series | None = None
-
-
-class Limits(NamedTuple):
-    """What a connection may do before, between and after its requests."""
-
-    lifecycle: Lifecycle
-    settings: Settings
 
 
 class Gate:
@@ -233,7 +224,7 @@ class Gate:
             await send({"type": "websocket.close", "code": 1000})
             return
         if "state" in scope:
-            scope["state"][SHARED_STATE] = Limits(self._lifecycle, self._settings)
+            scope["state"][SHARED_STATE] = Limits(self._lifecycle, self._settings, self._metrics)
         with self._lifecycle.watching_signals():
             async with self._shared.keeping():
                 await self._app(scope, receive, send)
