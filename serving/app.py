@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 import perfcast
 from perfcast.serving.front import Front
-from perfcast.serving.oip.app import OpenInference
 from perfcast.serving.health import health_router
+from perfcast.serving.oip.app import OpenInference
 from perfcast.serving.operations.gate import Gate
 from perfcast.serving.operations.lifecycle import Lifecycle
 from perfcast.serving.operations.metrics import Metrics, Model
