@@ -9,6 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 import perfcast
+from perfcast.serving.admin_routes import admin_router
 from perfcast.serving.front import Front
 from perfcast.serving.health import health_router
 from perfcast.serving.oip.app import OpenInference
@@ -70,6 +71,7 @@ def create_api(registry: Registry, settings: Settings, lifecycle: Lifecycle) -> 
     install_handlers(app)
     app.include_router(health_router(registry, lifecycle))
     app.include_router(tasks_router(settings))
+    app.include_router(admin_router(registry, settings))
     app.include_router(v1_router(registry, settings))
     install_page(app)
     return app

@@ -26,7 +26,7 @@ OTHER: Final = "other"
 
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 _PUBLIC = frozenset({"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
-_MANAGEMENT = ("/management", "/v2/repository")
+_MANAGEMENT = ("/management", "/v1/admin", "/v2/repository")
 _V2_MODEL = re.compile(r"/v2/models/(?P<task>[^/]+)(?:/versions/[^/]+)?(?P<verb>/[a-z]+)?")
 _V2_VERBS = frozenset({None, "/config", "/infer", "/ready", "/stats"})
 
