@@ -64,7 +64,7 @@ class Gate:
     ) -> None:
         self._app = app
         self._settings = settings
-        self._lifecycle = lifecycle
+        self.lifecycle = lifecycle
         self._metrics = metrics
         self._shared = shared
         self._admission = Admission(settings=settings, lifecycle=lifecycle, metrics=metrics)
@@ -224,7 +224,7 @@ class Gate:
             await send({"type": "websocket.close", "code": 1000})
             return
         if "state" in scope:
-            scope["state"][SHARED_STATE] = Limits(self._lifecycle, self._settings, self._metrics)
-        with self._lifecycle.watching_signals():
+            scope["state"][SHARED_STATE] = Limits(self.lifecycle, self._settings, self._metrics)
+        with self.lifecycle.watching_signals():
             async with self._shared.keeping():
                 await self._app(scope, receive, send)

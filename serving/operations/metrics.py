@@ -97,6 +97,7 @@ class Metrics:
             "requests": [
                 [each.route, each.task, each.counts, each.seconds, list(each.statuses.items())]
                 for each in self._series.values()
+                if each.statuses
             ],
             "refused": list(self.refused.items()),
             "rows": [[each.task, each.model, each.rows] for each in tallies()],

@@ -1,7 +1,8 @@
 """Workers show each other their counts, so that whichever is asked for metrics tells all of them.
 
-Each writes its snapshot to a file of its own once a second, and before it tells anybody. What is
-told comes from the files alone: a counter that was told once is in a file, and cannot go back.
+Each writes its snapshot to a file of its own once a second, and before it tells anybody: a counter
+that was told once is in a file where the others find it, and cannot go back. A worker that is
+killed takes at most its last second with it.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ class Shared:
 
     def collect(self) -> Snapshots:
         """Everybody's latest snapshots, this process's own included."""
-        if self._folder is None:
-            return [self._snapshot()], []
-        self._write(self._folder)
-        alive: list[dict[str, Any]] = []
-        ended: list[dict[str, Any]] = []
-        for path in sorted(self._folder.glob("*.json")):
-            found = orjson.loads(path.read_bytes())
-            (alive if path.name == self._own or _runs(found["pid"]) else ended).append(found)
+        own = self._snapshot()
+        alive, ended = [own], list[dict[str, Any]]()
+        if self._folder is not None:
+            self._write(self._folder, own)
+            for path in sorted(self._folder.glob("*.json")):
+                if path.name != self._own:
+                    found = orjson.loads(path.read_bytes())
+                    (alive if _runs(found["pid"]) else ended).append(found)
         return alive, ended
 
     @contextlib.asynccontextmanager
@@ -56,18 +57,18 @@ class Shared:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            self._write(self._folder)
+            self._write(self._folder, self._snapshot())
 
     async def _keep(self, folder: Path) -> None:
         while True:
-            self._write(folder)
+            self._write(folder, self._snapshot())
             await asyncio.sleep(_EVERY_S)
 
-    def _write(self, folder: Path) -> None:
-        """Put the snapshot in place whole; without room or folder there is none this time."""
+    def _write(self, folder: Path, snapshot: dict[str, Any]) -> None:
+        """Put `snapshot` in place whole; without room or folder the others see an older one."""
         aside = folder / f"{self._own}.new"
         with contextlib.suppress(OSError):
-            aside.write_bytes(orjson.dumps(self._snapshot()))
+            aside.write_bytes(orjson.dumps(snapshot))
             aside.replace(folder / self._own)
 
 
