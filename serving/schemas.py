@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import GenericAlias
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
 from perfcast.prediction import STATUSES
 from perfcast.serving.recommendation import Choice, Exclusion, Objective, Withheld
@@ -21,6 +21,10 @@ __all__ = [
     "ErrorBody",
     "ModelInfo",
     "answer_model",
+    "columns_answer",
+    "columns_example",
+    "columns_request",
+    "either",
     "inline_schema",
     "model_info",
     "predict_example",
@@ -78,6 +82,45 @@ def predict_request(task: Task) -> type[BaseModel]:
     """A batch of questions."""
     rows = (_list_of(row_model(task)), Field(min_length=1))
     return create_model(f"{_title(task)}Questions", __config__=_STRICT, rows=rows)
+
+
+def columns_request(task: Task) -> type[BaseModel]:
+    """A batch of questions as columns of equal length; a single value stands for all rows."""
+    fields: dict[str, Any] = {}
+    for column in task.inputs:
+        item = _item(column)
+        many: Any = Annotated[_list_of(item), Field(min_length=1)]
+        default = ... if column.required else None
+        about = f"{_about(column)}; one value, or one for each row"
+        fields[column.name] = (item | many, Field(default=default, description=about))
+    config = ConfigDict(**_STRICT, json_schema_extra={"examples": [columns_example(task)]})
+    return create_model(
+        f"{_title(task)}Columns", __config__=config, __doc__=columns_request.__doc__, **fields
+    )
+
+
+def columns_answer(task: Task) -> type[BaseModel]:
+    """A batch of answers as columns: those of a row's answer, each a list."""
+    row = answer_model(task).model_fields["rows"].annotation
+    (answers,) = get_args(row)
+    fields: dict[str, Any] = {
+        name: (_list_of(field.annotation), Field(description=field.description))
+        for name, field in answers.model_fields.items()
+        if name != "model"
+    }
+    columns = create_model(f"{_title(task)}AnswerColumns", **fields)
+    return create_model(
+        f"{_title(task)}ColumnsAnswer",
+        model=(str, ...),
+        coverage=(float, ...),
+        columns=(columns, ...),
+    )
+
+
+def either(first: type[BaseModel], second: type[BaseModel]) -> type[BaseModel]:
+    """What fits one of two models."""
+    union: Any = first | second  # type checkers want types written out
+    return RootModel[union]
 
 
 def answer_model(task: Task) -> type[BaseModel]:
@@ -159,6 +202,13 @@ def predict_example(task: Task) -> dict[str, Any]:
     return {"rows": [row]}
 
 
+def columns_example(task: Task) -> dict[str, Any]:
+    """The same for columns: three rows that differ in one of them."""
+    (row,) = predict_example(task)["rows"]
+    last = [column for column in task.inputs if column.kind == "integer"][-1]
+    return {**row, last.name: [1, 64, last.example]}
+
+
 def recommend_example(task: Task) -> dict[str, Any]:
     """A request that works."""
     shape = {column.name: column.example for column in task.inputs if column.kind == "integer"}
@@ -220,22 +270,21 @@ def _list_of(kind: Any) -> Any:
 
 
 def _input(column: Input) -> tuple[Any, Any]:
+    settings: dict[str, Any] = {} if column.required else {"default": None}
+    settings |= {"description": _about(column), "examples": [column.example]}
+    return _item(column), Field(**settings)
+
+
+def _about(column: Input) -> str:
     about = column.description + (f" [{column.unit}]" if column.unit else "")
-    if not column.required:
-        about += f"; default: {column.default_note}"
-    settings: dict[str, Any] = {"description": about, "examples": [column.example]}
+    return about if column.required else f"{about}; default: {column.default_note}"
+
+
+def _item(column: Input) -> Any:
+    """What one value of a column must be."""
     if column.kind == "integer":
-        return int, Field(ge=column.minimum, le=column.maximum, **settings)
-    kind: Any = str
+        return Annotated[int, Field(ge=column.minimum, le=column.maximum)]
+    kind: Any = Annotated[str, Field(max_length=100)]
     if column.kind == "category":
         kind = _one_of(column.allowed)
-    else:
-        settings["max_length"] = 100
-    return (
-        (kind, Field(**settings))
-        if column.required
-        else (
-            kind | None,
-            Field(default=None, **settings),
-        )
-    )
+    return kind if column.required else kind | None
