@@ -15,3 +15,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """The synthetic measurements, read from a file."""
     folder: Path = tmp_path_factory.mktemp("data")
     return read_data_set(write(folder / "gemm.parquet", measurements()), task=GEMM)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an MLflow store for all tests: making one takes MLflow several seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/tracking.db"

@@ -32,18 +32,17 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store in which version 1 of gemm was registered, then 2, the champion, then a worse 3."""
+def original(store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store in which version 1 of `mine` was registered, then 2, the champion, then a worse 3."""
     folder = tmp_path_factory.mktemp("original")
-    uri = f"sqlite:///{folder}/tracking.db"
-    tracker = Tracker(experiment="test", uri=uri)
+    tracker = Tracker(experiment="pulling", uri=store)
     for version, error in (("1", 2.0), ("2", 1.0), ("3", 3.0)):
         bundle = write_standin(folder / version, version=version, slower=float(version))
         with tracker.run(version, parameters={}, data_fingerprint="f", split="s") as run:
             run.log_metrics({METRIC: error})
             run.log_bundle(bundle)
-            run.register("gemm", METRIC, error)
-    return uri
+            run.register("mine", METRIC, error)
+    return store
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def artifacts(original: str) -> Iterator[Path]:
     """The folder of version 2's artifacts, put back as it was at the end."""
     client = MlflowClient(tracking_uri=original, registry_uri=original)
-    source = client.get_model_version_download_uri("gemm", "2")
+    source = client.get_model_version_download_uri("mine", "2")
     folder = Path(unquote(urlsplit(source).path))
     kept = folder.with_name("kept")
     shutil.copytree(folder, kept)
@@ -68,7 +67,7 @@ def artifacts(original: str) -> Iterator[Path]:
     kept.rename(folder)
 
 
-def pull(store: str, uri: str = "models:/gemm@champion") -> Outcome:
+def pull(store: str, uri: str = "models:/mine@champion") -> Outcome:
     return perfcast("models", "pull", uri, "--tracking-uri", store, "--json")
 
 
@@ -94,7 +93,7 @@ def test_the_champion_is_installed_beside_what_was_there(original: str, models_d
 
 
 def test_a_version_by_its_number(original: str, models_dir: Path) -> None:
-    assert pull(original, "models:/gemm/3").json["model"] == "gemm@3"
+    assert pull(original, "models:/mine/3").json["model"] == "gemm@3"
 
 
 def test_a_second_time_nothing_happens(original: str, models_dir: Path) -> None:
@@ -103,7 +102,7 @@ def test_a_second_time_nothing_happens(original: str, models_dir: Path) -> None:
     done = pull(original)
     assert (done.status, done.json["new"]) == (0, False)
     assert {path: path.stat() for path in models_dir.rglob("*")} == before
-    told = perfcast("models", "pull", "models:/gemm@champion", "--tracking-uri", original)
+    told = perfcast("models", "pull", "models:/mine@champion", "--tracking-uri", original)
     assert told.out.startswith("gemm@2 is already installed in ")
 
 
@@ -119,9 +118,9 @@ def test_another_model_of_the_same_version_is_refused(original: str, models_dir:
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("models:/gem@champion", "models:/gem@champion: cannot be looked up in sqlite:///"),
-        ("models:/gemm@challenger", "challenger"),
-        ("models:/gemm/9", "models:/gemm/9: cannot be looked up"),
+        ("models:/min@champion", "models:/min@champion: cannot be looked up in sqlite:///"),
+        ("models:/mine@challenger", "challenger"),
+        ("models:/mine/9", "models:/mine/9: cannot be looked up"),
     ],
 )
 def test_what_is_not_registered(original: str, models_dir: Path, uri: str, reason: str) -> None:
@@ -171,7 +170,7 @@ def no_model(folder: Path) -> None:
         (replace_both, "not the model that was registered as version 2: its hash differs"),
         (failing_self_test, "latency_ms differs from its self-test"),
         (escape, "version in card.json must be"),
-        (no_model, "models:/gemm@champion: cannot be downloaded"),
+        (no_model, "models:/mine@champion: cannot be downloaded"),
     ],
 )
 def test_what_is_not_as_it_was_registered(
@@ -193,12 +192,12 @@ def test_models_registered_without_their_hash_are_compared_with_the_card(
     original: str, models_dir: Path
 ) -> None:
     client = MlflowClient(tracking_uri=original, registry_uri=original)
-    client.delete_model_version_tag("gemm", "1", MODEL_TAG)
-    assert pull(original, "models:/gemm/1").status == 0
+    client.delete_model_version_tag("mine", "1", MODEL_TAG)
+    assert pull(original, "models:/mine/1").status == 0
 
 
 def test_passwords_are_not_shown(models_dir: Path, tmp_path: Path) -> None:
-    uri = parse_model_uri("models:/gemm/1")
+    uri = parse_model_uri("models:/mine/1")
     with pytest.raises(DataError, match="nonsense://host") as caught:
         fetch(uri, tmp_path / "bundle", store="nonsense://user:secret@host")
     assert "secret" not in str(caught.value)
@@ -222,7 +221,7 @@ def test_writing_may_fail_at_any_byte(original: str, models_dir: Path) -> None:
         with files_of_at_most(size):
             done = pull(original)
         assert done.status == 1, size
-        assert "models:/gemm@champion: cannot be downloaded: " in done.err
+        assert "models:/mine@champion: cannot be downloaded: " in done.err
         assert "File too large" in done.err and done.err.count("\n") == 1
         assert files(models_dir) == UNTOUCHED
         assert sorted(path.name for path in models_dir.iterdir()) == ["gemm"]
@@ -267,7 +266,7 @@ def test_an_interruption_leaves_nothing(original: str, models_dir: Path) -> None
         "    with open(target, 'wb') as file:\n"
         "        file.write(b'half')\n"
         "        file.flush()\n"
-        "        time.sleep(3)\n"
+        "        time.sleep(1)\n"
         "shutil.copyfile = slow\n"
         "from perfcast.cli import main\n"
         "main()\n"
@@ -275,7 +274,7 @@ def test_an_interruption_leaves_nothing(original: str, models_dir: Path) -> None
     with subprocess.Popen(
         [
             sys.executable, "-c", script,
-            "models", "pull", "models:/gemm@champion", "--tracking-uri", original,
+            "models", "pull", "models:/mine@champion", "--tracking-uri", original,
         ],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip

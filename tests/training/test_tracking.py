@@ -12,14 +12,16 @@ from perfcast.bundle import Bundle, write_bundle
 from perfcast.errors import MissingExtra
 from perfcast.training.dataset import DataSet
 from perfcast.training.report import Forecast, Report, evaluate
-from perfcast.training.tracking import CHAMPION, Champion, Tracker, judge, tracking_uri
+from perfcast.training.tracking import (
+    CHAMPION,
+    MODEL_TAG,
+    Champion,
+    Tracker,
+    judge,
+    tracking_uri,
+)
 
 METRIC = "latency_ms/all/median_ape_percent"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/tracking.db"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,7 @@ def test_a_run_keeps_everything(
     tracker: Tracker, client: MlflowClient, data: DataSet, bundle: Bundle, tmp_path: Path
 ) -> None:
     made = report(data, 0.05)
+    write_bundle(bundle.path / "other", b"a version beside it", bundle.card)
     parameters = {"trees": 800, "fit": {"depth": 8, "sizes": [1, 2]}, "long": "x" * 10_000}
     with tracker.run(
         "first", parameters=parameters, data_fingerprint=data.fingerprint(), split="site:a"
@@ -68,6 +71,7 @@ def test_a_run_keeps_everything(
     assert [point.value for point in client.get_metric_history(run.run_id, "loss")] == [2, 1]
     assert kept.data.tags["data_fingerprint"] == data.fingerprint()
     folder = Path(client.download_artifacts(run.run_id, "bundle", str(tmp_path)))
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.onnx"]
     assert Bundle.open(folder).version == "1"
     text = client.download_artifacts(run.run_id, "reports/site_a-latency_ms.json", str(tmp_path))
     assert json.loads(Path(text).read_text()) == made.to_dict()
@@ -95,6 +99,7 @@ def test_only_a_better_model_becomes_champion(
     kept = client.get_model_version_by_alias("gemm", CHAMPION)
     assert kept.tags["judgement"] == outcomes[2].reason
     assert str(kept.source).endswith("/bundle")
+    assert kept.tags[MODEL_TAG] == bundle.card["model_sha256"]
 
 
 @pytest.mark.parametrize(
