@@ -7,13 +7,14 @@ DATA ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help serve test lint types unit train bench page clean
+.PHONY: help serve test lint types unit train bench bench-serving page clean
 
 help:
 	@echo "make serve            start the service with the shipped models (PERFCAST_HOST, PERFCAST_PORT)"
 	@echo "make test             ruff, mypy and pytest, in an environment of their own"
 	@echo "make train DATA=DIR   retrain the GEMM model from Parquet or CSV files in DIR"
 	@echo "make bench            speed of the Python API against bare onnxruntime"
+	@echo "make bench-serving    the service under load beside FastAPI, MLServer and BentoML (needs wrk)"
 	@echo "make page             check and rebuild the web page from serving/page (needs npm)"
 	@echo "make clean            remove the environment and caches"
 
@@ -40,6 +41,9 @@ train: $(VENV)/.train
 
 bench: $(VENV)/.base
 	$(BIN)/perfcast bench
+
+bench-serving: $(VENV)/.base
+	$(BIN)/python -m perfcast.serving.bench.peers
 
 # The built page is committed, so that nobody else needs node.
 page:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcast.serving.bench.questions import draw_questions
 from perfcast.serving.predictor import Predictor
 from perfcast.serving.recommend import recommend
 
@@ -137,17 +138,10 @@ def _recommendation(predictor: Predictor, rng: np.random.Generator, repeats: int
 
 
 def _rows(predictor: Predictor, rng: np.random.Generator, rows: int) -> dict[str, NDArray[Any]]:
-    """Distinct questions on measured deployments, sizes spread evenly in logarithm."""
-    deployments = predictor.bundle.card["deployments"]
-    picked = rng.integers(0, len(deployments), rows)
-    columns: dict[str, NDArray[Any]] = {}
-    for column in predictor.task.inputs:
-        if column.kind == "category":
-            values = [str(deployments[at][column.name]) for at in picked]
-            columns[column.name] = np.array(values, dtype=object)
-        elif column.kind == "integer":
-            columns[column.name] = np.exp(rng.uniform(0.0, np.log(65_536), rows)).astype(np.int64)
-    return columns
+    """Distinct questions, text (a framework's version) left to its default."""
+    columns = draw_questions(predictor, rng, rows)
+    texts = {column.name for column in predictor.task.inputs if column.kind == "text"}
+    return {name: values for name, values in columns.items() if name not in texts}
 
 
 def _compare(

@@ -1,0 +1,60 @@
+"""Who else used the processors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from perfcast.serving.bench.peers.others import (
+    Usage,
+    parse_process,
+    usage_of_others,
+    used_between,
+)
+
+
+def test_a_process_with_an_odd_name() -> None:
+    line = "12 (a b) c) R 1 12 77 0 -1 0 0 0 0 0 10 20 3 4 20 0 1 0 99 0 0"
+    assert parse_process(line) == (77, 37)
+
+
+def test_processors_kept_busy() -> None:
+    assert used_between(Usage(10.0, 5.0), Usage(12.0, 6.0)) == 0.5
+    assert used_between(Usage(10.0, 5.0), Usage(12.0, 4.9)) == 0.0
+    assert used_between(None, Usage(12.0, 6.0)) is None
+    assert used_between(Usage(10.0, 5.0), None) is None
+
+
+def write_stat(folder: Path, session: int, *used: int) -> None:
+    folder.mkdir()
+    fields = " ".join(map(str, used))
+    (folder / "stat").write_text(f"1 (x) S 1 1 {session} 0 -1 0 0 0 0 0 {fields} 20 0 1 0 9\n")
+
+
+def test_own_processes_do_not_count(tmp_path: Path) -> None:
+    tick = os.sysconf("SC_CLK_TCK")
+    (tmp_path / "stat").write_text("cpu  900 900 900 900 900 900 900 5 0 0\ncpu0 1 1 1 1\n")
+    write_stat(tmp_path / "20", 20, 100, 10, 1, 2)
+    write_stat(tmp_path / "21", 20, 200, 0, 0, 0)
+    write_stat(tmp_path / "30", 30, 1000, 0, 0, 0)
+    write_stat(tmp_path / str(os.getpid()), 40, 5000, 0, 0, 0)
+    (tmp_path / "50").mkdir()  # a process that has just ended
+    (tmp_path / "self").mkdir()
+    for sessions, ticks in (((), 1318), ({20}, 1005), ({20, 30}, 5)):
+        found = usage_of_others(sessions, tmp_path)
+        assert found is not None
+        assert found.used == pytest.approx(ticks / tick)
+
+
+def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
+    assert usage_of_others((), tmp_path) is None
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the system does not tell")
+def test_this_system() -> None:
+    before, after = usage_of_others(()), usage_of_others(())
+    assert before is not None and after is not None
+    assert after.moment >= before.moment
+    assert before.used > 0
