@@ -26,5 +26,5 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._api
         if scope["type"] == "http":
-            app = self._prefixes.get(scope["path"].split("/", 2)[1], app)
+            app = self._prefixes.get(scope["path"][1:].partition("/")[0], app)
         await app(scope, receive, send)

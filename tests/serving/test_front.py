@@ -18,6 +18,7 @@ from perfcast.serving.front import Front
         ("http", "/v22", "api"),
         ("http", "/", "api"),
         ("http", "//v2", "api"),
+        ("http", "*", "api"),
         ("http", "/v1/v2", "api"),
         ("lifespan", "", "api"),
         ("websocket", "/v2", "api"),
