@@ -121,7 +121,7 @@ SERVERS: Final[tuple[Server, ...]] = (
     Server(
         name="mlserver",
         # httptools is not among its requirements, but faster than what it would use
-        requirements=("mlserver==1.7.1", "httptools<1"),
+        requirements=("mlserver>=1.7,<2", "httptools<1"),
         newest_python=(3, 12),
         packages=("mlserver", "fastapi", "onnxruntime"),
         start=_mlserver,
@@ -129,7 +129,7 @@ SERVERS: Final[tuple[Server, ...]] = (
     ),
     Server(
         name="bentoml",
-        requirements=("bentoml==1.4.40", "uvloop>=0.21,<1", "httptools<1"),
+        requirements=("bentoml>=1.4,<2", "uvloop>=0.21,<1", "httptools<1"),
         packages=("bentoml", "uvicorn", "onnxruntime"),
         start=_bentoml,
         ready="/readyz",

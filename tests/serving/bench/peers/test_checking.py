@@ -81,7 +81,7 @@ def test_long_requests_take_turns_with_the_bare_call(gemm: GemmPredictor, port: 
         questions,
         paths={"binary": INFER, "tensors": INFER},
         repeats=4,
-        others=lambda run: run(),  # type: ignore[func-returns-value]
+        others=lambda run: run(),
     )
     assert list(found) == ["binary", "tensors"]
     for figures in found.values():
