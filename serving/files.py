@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from perfcast.errors import DataError, nearest
 from perfcast.prediction import STATUSES, Prediction, significant
 from perfcast.serving.predictor import Predictor
+from perfcast.serving.row_groups import RowGroups
 from perfcast.serving.sinks import check_suffix, write_batches
 from perfcast.serving.sources import Source, open_source
 from perfcast.task import Task
@@ -56,9 +57,12 @@ def predict_file(
     source: Path,
     target: Path,
     *,
+    row_groups: RowGroups | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> FileReport:
     """Answer the questions in `source` into `target`, each Parquet or CSV by its suffix.
+
+    With `row_groups` only those of a Parquet file, in a process that has the extra `[ray]`.
 
     `target` has every column of `source`, then the columns of `Prediction.columns`; it replaces
     what was there only once it is whole. `on_rows` is told the number of rows after each chunk.
@@ -70,7 +74,7 @@ def predict_file(
     check_suffix(target)
     if not target.parent.is_dir():
         raise DataError(f"{target}: there is no such folder to write to")
-    opened = open_source(source, CHUNK_ROWS)
+    opened = open_source(source, CHUNK_ROWS, row_groups)
     names = opened.schema.names
     _check_columns(predictor.task, names, source)
     empty = _answer_arrays(predictor.predict_columns(_empty(predictor.task)), csv=False)

@@ -12,7 +12,8 @@ from typing import IO, Any
 
 from arro3.core import Array, DataType, Field, RecordBatch, Schema
 
-from perfcast.errors import DataError
+from perfcast.errors import DataError, PerfcastError
+from perfcast.serving.row_groups import RowGroups, read_row_groups
 
 __all__ = ["Source", "open_source"]
 
@@ -35,28 +36,31 @@ class Source(ABC):
         """A column as `Task.validate` takes it: a list, or an array without nulls."""
 
 
-def open_source(path: Path, chunk_rows: int) -> Source:
-    """Open a file by its suffix. Raises `DataError`."""
+def open_source(path: Path, chunk_rows: int, row_groups: RowGroups | None = None) -> Source:
+    """Open a file by its suffix, of Parquet only `row_groups` if given. Raises `DataError`."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix == ".csv":
         return _Csv(path, chunk_rows)
-    return _Parquet(path, chunk_rows)
+    return _Parquet(path, chunk_rows, row_groups)
 
 
 class _Parquet(Source):
     is_text = False
 
-    def __init__(self, path: Path, chunk_rows: int) -> None:
+    def __init__(self, path: Path, chunk_rows: int, row_groups: RowGroups | None) -> None:
         from arro3.io import read_parquet
 
         self._path = path
         try:
             with path.open("rb") as file:
                 _check_frame(file, path)
-            self._reader = read_parquet(path, batch_size=chunk_rows)
+            if row_groups is None:
+                self._reader = read_parquet(path, batch_size=chunk_rows)
+            else:
+                self._reader = read_row_groups(path, row_groups, chunk_rows)
             self.schema = self._reader.schema
-        except DataError:
+        except PerfcastError:
             raise
         except BaseException as error:
             raise _unreadable(path, error) from None
