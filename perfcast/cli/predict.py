@@ -1,8 +1,9 @@
-"""`perfcast predict TASK`: one question from options, or a file of them."""
+"""`perfcast predict TASK`: one question from options, a file of them, or a folder of files."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from perfcast.cli.console import Console
-from perfcast.cli.options import json_option, path_option, question, task_option, with_options
+from perfcast.cli.options import (
+    json_option,
+    path_option,
+    plain_option,
+    question,
+    task_option,
+    with_options,
+)
 from perfcast.errors import InvalidInput, Problem
 from perfcast.features.tasks import TASKS
 from perfcast.task import Task
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from perfcast.prediction import Prediction
+    from perfcast.serving.files import FileReport
 
 __all__ = ["app"]
 
@@ -32,20 +41,23 @@ app = typer.Typer(
 
 
 def _predict(task: Task, options: dict[str, Any]) -> int:
-    source, target = options["input"], options["output"]
+    source, target, on_ray = options["input"], options["output"], options["ray"]
     console = Console(json=options["json"])
     asked = question(task, options)
-    if source is None and target is None:
+    if source is None and target is None and not on_ray:
         return _one(task, asked, console, json=options["json"])
     problems = [
         Problem(name, "cannot be combined with --input: the file has the questions")
         for name in asked
     ]
     if source is None or target is None:
-        problems.append(Problem("input", "--input and --output go together"))
+        together = (
+            "--ray needs --input and --output" if on_ray else "--input and --output go together"
+        )
+        problems.append(Problem("input", together))
     if problems:
         raise InvalidInput(problems)
-    return _file(task, source, target, console, json=options["json"])
+    return _file(task, source, target, console, on_ray=on_ray, json=options["json"])
 
 
 def _one(task: Task, asked: dict[str, Any], console: Console, *, json: bool) -> int:
@@ -91,11 +103,20 @@ def _shown(value: float | None) -> str:
     return "withheld" if value is None else f"{value:.4g}" if value < 1e4 else f"{value:,.0f}"
 
 
-def _file(task: Task, source: Path, target: Path, console: Console, *, json: bool) -> int:
+def _file(
+    task: Task, source: Path, target: Path, console: Console, *, on_ray: bool, json: bool
+) -> int:
     import perfcast
     from perfcast.serving.files import predict_file
+    from perfcast.serving.folders import predict_folder
     from perfcast.settings import Settings
 
+    answer: Callable[..., FileReport] = predict_folder if source.is_dir() else predict_file
+    if on_ray:
+        from perfcast.serving.ray_data import run_on_ray
+        from perfcast.serving.row_groups import split_row_groups
+
+        answer = partial(predict_folder, run=run_on_ray, split=split_row_groups)
     predictor = perfcast.load(task.name, models_dir=Settings.from_env().models_dir)
     if sys.stderr.isatty():
         from rich.console import Console as RichConsole
@@ -105,11 +126,9 @@ def _file(task: Task, source: Path, target: Path, console: Console, *, json: boo
         with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
             bar = progress.add_task("rows", total=None)
             move = partial(progress.update, bar)
-            report = predict_file(
-                predictor, source, target, on_rows=lambda rows: move(completed=rows)
-            )
+            report = answer(predictor, source, target, on_rows=lambda rows: move(completed=rows))
     else:
-        report = predict_file(predictor, source, target)
+        report = answer(predictor, source, target)
     for name, new in report.renamed.items():
         console.warn(f"the input's column {name!r} is called {new!r} in the output")
     for name, hint in report.ignored.items():
@@ -129,8 +148,21 @@ def _file(task: Task, source: Path, target: Path, console: Console, *, json: boo
 def _register(task: Task) -> None:
     parameters = [
         *(task_option(column) for column in task.inputs),
-        path_option("input", "File of questions, Parquet or CSV by its suffix."),
-        path_option("output", "File to write: the same rows, and the answers beside them."),
+        path_option(
+            "input", "File of questions, Parquet or CSV by its suffix, or a folder of such files."
+        ),
+        path_option(
+            "output",
+            "File to write: the same rows, and the answers beside them; for a folder a new one.",
+        ),
+        plain_option(
+            "ray",
+            bool,
+            "--ray",
+            "Answer on the Ray cluster at RAY_ADDRESS, else on all cores of this machine, into a "
+            "new folder; large Parquet files are cut. Needs perfcast[ray].",
+            default=False,
+        ),
         json_option(),
     ]
     app.command(task.name)(with_options(partial(_predict, task), parameters, about=task.title))

@@ -109,9 +109,23 @@ def test_files_that_are_answered_whole(tmp_path: Path) -> None:
     assert "'framwork' is not used; did you mean 'framework'" in done.err
 
 
+def test_a_folder_of_files(tmp_path: Path) -> None:
+    (tmp_path / "q").mkdir()
+    (tmp_path / "q" / "a.csv").write_text("gpu,dtype,m,n,k\nl4,fp8,1,2,3\n")
+    (tmp_path / "q" / "b.csv").write_text("gpu,dtype,m,n,k\nl4,fp8,1,2,3\nl4,fp8,0,2,3\n")
+    folders = ("--input", str(tmp_path / "q"), "--output", str(tmp_path / "a"))
+    done = perfcast("predict", "gemm", *folders, "--json")
+    assert (done.status, done.json["rows"], done.json["invalid"]) == (3, 3, 1)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["a.csv", "b.csv"]
+    again = perfcast("predict", "gemm", *folders)
+    assert again.status == 2
+    assert "must be a new or an empty folder" in again.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--ray", "-m", "1"), "--ray needs --input and --output"),
         (("--input", "{folder}/none.csv", "--output", "{folder}/a.csv"), "no such file"),
         (("--input", "{folder}/q.csv"), "--input and --output go together"),
         (("--output", "{folder}/a.csv"), "--input and --output go together"),
