@@ -103,10 +103,11 @@ class Task:
             raise InvalidInput(problems)
 
     def _name_problems(self, names: Sequence[str]) -> list[Problem]:
+        known = self.input_names
         problems = [
-            Problem(name, f"unknown column; {nearest(name, self.input_names)}")
+            Problem(name, f"unknown column; {nearest(name, known)}")
             for name in names
-            if name not in self.input_names
+            if name not in known
         ]
         problems += [
             Problem(column.name, "missing; it is required")

@@ -8,7 +8,9 @@ question that arrives alone runs at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import itertools
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +26,12 @@ INLINE_ROWS: Final = 256
 
 CHUNK: Final = 4_096
 """Rows per run of a long question: others get their turn, and memory stays flat."""
+
+LANES: Final = min(4, os.cpu_count() or 1)
+"""Runs at a time of one long question: onnxruntime lets go of the interpreter, each has a core."""
+
+_WORTH_A_LANE: Final = 1_024
+"""Rows below which the cost of being called at all would show in a run of their own."""
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -90,16 +98,30 @@ class Engine:
             start += size
 
     async def _run_long(self, columns: Columns, size: int) -> dict[str, NDArray[Any]]:
-        """Chunk by chunk in a thread (onnxruntime lets go of the GIL), so that others get turns."""
-        parts = []
-        for start in range(0, size, CHUNK):
-            part = {name: values[start : start + CHUNK] for name, values in columns.items()}
+        """Chunk by chunk, in as many threads as `LANES` and the length allow."""
+        lanes = max(1, min(LANES, size // _WORTH_A_LANE))
+        count = -(-size // (CHUNK * lanes)) * lanes  # so that all lanes end at the same time
+        edges = [size * at // count for at in range(count + 1)]
+        parts = [
+            {name: values[start:end] for name, values in columns.items()}
+            for start, end in itertools.pairwise(edges)
+        ]
+        each = count // lanes
+        found = await asyncio.gather(
+            *(self._run_lane(parts[at : at + each]) for at in range(0, count, each))
+        )
+        answers = [outputs for lane in found for outputs in lane]
+        if count == 1:
+            return answers[0]
+        return {name: np.concatenate([part[name] for part in answers]) for name in answers[0]}
+
+    async def _run_lane(self, parts: Sequence[Columns]) -> list[dict[str, NDArray[Any]]]:
+        answers = []
+        for part in parts:
             outputs = await asyncio.to_thread(self._session.run, part)
             self._count(outputs)
-            parts.append(outputs)
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            answers.append(outputs)
+        return answers
 
 
 def _uncounted(_outputs: Columns) -> None:

@@ -32,9 +32,19 @@ class Reader(Protocol):
 
 def make_reader(plan: Plan, task: Task, short_way: ScalarFeeds) -> Reader:
     """A reader for every request with this plan."""
-    if plan.rows == 1 and plan.repeatable:
+    if plan.rows > 1:
+        return _Rows(plan, task)
+    if plan.repeatable:
         return _OneRow(plan, task, short_way)
-    return _Rows(plan, task)
+    return _Mixed(plan, task, short_way)
+
+
+def _single(columns: dict[str, Any], task: Task, short_way: ScalarFeeds) -> Feeds:
+    """Checked inputs of one row."""
+    feeds = short_way(columns)
+    if feeds is None:  # as lists, so that what is wrong is named by its row
+        feeds = task.require_valid({name: [value] for name, value in columns.items()})
+    return feeds
 
 
 class _OneRow:
@@ -67,10 +77,7 @@ class _OneRow:
                     )
                 value = next(values).decode("utf-8", "surrogateescape")
             columns[name] = value
-        feeds = self._short_way(columns)
-        if feeds is None:  # as a list, so that what is wrong with it is named by its row
-            feeds = self._task.require_valid({name: [value] for name, value in columns.items()})
-        return feeds
+        return _single(columns, self._task, self._short_way)
 
 
 class _Rows:
@@ -82,8 +89,10 @@ class _Rows:
         self._task = task
 
     def __call__(self, body: bytes, start: int) -> Feeds:
-        columns = {tensor.name: self._column(tensor, body, start) for tensor in self._inputs}
-        return self._task.require_valid(columns)
+        return self._task.require_valid(self._columns(body, start))
+
+    def _columns(self, body: bytes, start: int) -> dict[str, Any]:
+        return {tensor.name: self._column(tensor, body, start) for tensor in self._inputs}
 
     def _column(self, tensor: Tensor, body: bytes, start: int) -> Any:
         if tensor.data is not None:
@@ -97,6 +106,22 @@ class _Rows:
         kind = f"<{_numpy_code(tensor.datatype)}"
         # a copy, because the place of the data in the body is seldom aligned
         return np.frombuffer(body, dtype=kind, count=self._rows, offset=at).copy()
+
+
+class _Mixed(_Rows):
+    """One row of which some or all is JSON."""
+
+    def __init__(self, plan: Plan, task: Task, short_way: ScalarFeeds) -> None:
+        super().__init__(plan, task)
+        self._short_way = short_way
+
+    def __call__(self, body: bytes, start: int) -> Feeds:
+        columns = self._columns(body, start)
+        one = {
+            name: values[0] if isinstance(values, list) else values.tolist()[0]
+            for name, values in columns.items()
+        }
+        return _single(one, self._task, self._short_way)
 
 
 def _numpy_code(datatype: str) -> str:
