@@ -34,6 +34,7 @@ FRONTIER_STEP = 0.5
 """Past frontiers further out than this many octaves say little about the next one."""
 
 _CHUNK = 400_000
+_ONE_EDGE = np.log(1.05)
 _DEFAULT_ORDER = ("vllm", "trtllm", "sglang")
 
 
@@ -123,29 +124,49 @@ def widening(
     frontier_error: NDArray[np.float64],
     offsets: NDArray[np.float64],
     coverage: float,
-) -> tuple[float, float]:
-    """How much wider one deployment's intervals must be `(between nodes, per octave beyond)`.
+) -> tuple[NDArray[np.float64], float]:
+    """How much wider one deployment's intervals must be `(between nodes [3], per octave beyond)`.
 
-    `log_ratio`, `error`, `frontier_error` are [N, K, M], `offsets` [N, K, M, 2]. Between nodes:
-    each measured node is interpolated from its neighbours two nodes apart, which is twice as far
-    as any question will be. Beyond: past frontiers up to half an octave out (see `steps_beyond`).
+    `log_ratio`, `error`, `frontier_error` are [N, K, M], `offsets` [N, K, M, 2]. Between nodes of
+    n, of k, of m: each measured node is interpolated from the nodes on both sides, as they ship
+    (see `blend`), which is about twice as far as any question will be. Beyond: past frontiers up
+    to half an octave out (see `steps_beyond`).
     """
     truth = log_ratio + error
-    found = []
-    for axis, values in ((0, axes.n), (1, axes.k)):
-        logs = np.log(values)
-        share = (logs[1:-1] - logs[:-2]) / (logs[2:] - logs[:-2])
-        moved = np.moveaxis(log_ratio, axis, 0)
-        shape = (-1, *([1] * (moved.ndim - 1)))
-        between = moved[:-2] * (1 - share.reshape(shape)) + moved[2:] * share.reshape(shape)
-        gap = np.moveaxis(truth, axis, 0)[1:-1] - between
-        found.append(_scores(gap, np.moveaxis(offsets, axis, 0)[1:-1]))
-    factor = conformal_factor(np.concatenate(found), coverage)
+    shipped = blend(log_ratio[None], error[None])[0]
+    factors = []
+    for axis, nodes in enumerate((axes.n, axes.k, axes.m)):
+        along = (np.moveaxis(values, axis, 0) for values in (truth, shipped, offsets))
+        factors.append(conformal_factor(_skipped(nodes, *along), coverage))
     step = np.broadcast_to(steps_beyond(axes, error)[..., None], error.shape)
     near = np.where(step <= FRONTIER_STEP, frontier_error, np.nan)
     needed = (scores(near, offsets) - 1.0) / step
     beyond = conformal_factor(needed[np.isfinite(needed)], coverage)
-    return float(np.clip(factor, 1.0, 6.0)), float(np.clip(beyond, 0.25, 12.0))
+    return np.clip(factors, 1.0, 6.0), float(np.clip(beyond, 0.25, 12.0))
+
+
+def _skipped(
+    nodes: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    shipped: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Scores of measured nodes interpolated from those before and after, all along axis 0.
+
+    Nodes within 5 %, the two sides of a tile edge, are skipped together: a question between nodes
+    has both behind it or both before it.
+    """
+    known = np.flatnonzero(np.isfinite(truth).any(axis=tuple(range(1, truth.ndim))))
+    logs = np.log(nodes)
+    groups = np.split(known, np.flatnonzero(np.diff(logs[known]) > _ONE_EDGE) + 1)
+    found = [np.zeros(0)]
+    for before, group, after in zip(groups[:-2], groups[1:-1], groups[2:], strict=True):
+        left, right = before[-1], after[0]
+        for at in group:
+            share = (logs[at] - logs[left]) / (logs[right] - logs[left])
+            between = shipped[left] * (1.0 - share) + shipped[right] * share
+            found.append(_scores(truth[at] - between, offsets[at]))
+    return np.concatenate(found)
 
 
 def steps_beyond(axes: Axes, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,17 +191,18 @@ def facts_row(
     constants: NDArray[np.float64],
     ranges: tuple[float, ...],
     *,
-    between_nodes: float,
+    between_nodes: NDArray[np.float64],
     per_octave: float,
     other_version: float,
     power_limit_w: float,
 ) -> NDArray[np.float64]:
-    """One row of `GemmTables.facts`; `ranges` are min and max of m, n and k."""
+    """One row of `GemmTables.facts`; `ranges` are min and max of m, n and k, `between_nodes`
+    [3] how much wider intervals get between nodes of n, of k and of m."""
     facts = device(deployment.gpu, deployment.dtype)
     assert facts is not None, "only deployments that the hardware supports get a row"
     row = np.array([
         facts.flops_per_ms, facts.bytes_per_ms, facts.num_sms, *facts.operand_bytes,
-        facts.memory_bytes, *constants, *ranges, between_nodes, per_octave, other_version,
+        facts.memory_bytes, *constants, *ranges, *between_nodes, per_octave, other_version,
         power_limit_w,
     ])  # fmt: skip
     assert len(row) == len(COLUMNS)

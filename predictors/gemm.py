@@ -47,11 +47,11 @@ COLUMNS: tuple[str, ...] = (
     "flops_per_ms", "bytes_per_ms", "num_sms", "a_bytes", "b_bytes", "c_bytes", "memory_bytes",
     *FLOOR_CONSTANTS,
     "min_m", "max_m", "min_n", "max_n", "min_k", "max_k",
-    "between_nodes", "per_octave", "other_version", "power_limit_w",
+    "between_n", "between_k", "between_m", "per_octave", "other_version", "power_limit_w",
 )  # fmt: skip
 """The columns of `GemmTables.facts`: the device, the floor, the measured range, how much wider an
-interval gets between nodes and per octave beyond the range, what is added to it (log units) for a
-version that was not measured, and the highest power."""
+interval gets between nodes of n, k and m and per octave beyond the range, what is added to it (log
+units) for a version that was not measured, and the highest power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,14 @@ class GemmTables:
 
     `log_ratio` is log time over the floor, on `axes`; `below` and `above` are the logarithms of
     its interval's offsets, on the nodes of `axes` in n and k and on
-    `coarse_m`. So for `log_power`.
+    `coarse_m`. So for `log_power`. `known_m` [D, M] tells at which m each deployment was measured:
+    at other nodes its intervals are those between nodes.
     """
 
     directory: Directory
     axes: Axes
     coarse_m: NDArray[np.float64]
+    known_m: NDArray[np.bool_]
     facts: NDArray[np.float64]
     log_ratio: Lattice
     below: Lattice
@@ -137,9 +139,17 @@ def answer(
     ):
         bits = bits | xp.where(condition & known, xp.full_like(bits, bit), xp.zeros_like(bits))
 
-    between = _off_node(at_n) | _off_node(at_k) | _off_node(at_m)
-    one = xp.ones_like(mf)
-    wider = xp.where(between, fact["between_nodes"], one) + furthest * fact["per_octave"]
+    one, square = xp.ones_like(mf), xp.ones_like(mf)
+    node = row * len(tables.axes.m) + at_m.left + xp.astype(at_m.share > 0.5, xp.int64)
+    unknown_m = (octaves_m <= 0.0) & ~xp.take(xp.asarray(tables.known_m.reshape(-1)), node)
+    for name, between in (
+        ("n", _off_node(at_n)),
+        ("k", _off_node(at_k)),
+        ("m", _off_node(at_m) | unknown_m),
+    ):  # errors add up as variances do
+        more = fact[f"between_{name}"] ** 2 - 1.0
+        square = square + xp.where(between, more, xp.zeros_like(more))
+    wider = xp.sqrt(square) + furthest * fact["per_octave"]
     other = xp.where((bits & NO_VERSION) != 0, fact["other_version"], xp.zeros_like(mf))
     low = latency * xp.exp(-other - wider * xp.exp(look_up(tables.below, at_coarse_m)))
     high = latency * xp.exp(other + wider * xp.exp(look_up(tables.above, at_coarse_m)))

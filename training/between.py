@@ -29,9 +29,10 @@ from perfcast.predictors.export import names_to_codes
 from perfcast.predictors.gemm import answer
 from perfcast.predictors.intervals import conformal_factor, scores
 from perfcast.training.dataset import DataSet
-from perfcast.training.gemm import Fit, Options, _campaign, _intervals, _latency
+from perfcast.training.gemm import Fit, Options
 from perfcast.training.gemm_bundle import tables_of
 from perfcast.training.gemm_needs import FAMILIES, family
+from perfcast.training.gemm_stages import intervals_stage, latency_campaign_of, latency_stage
 from perfcast.training.reading import read_data_set
 from perfcast.training.report import Forecast, Report, evaluate
 
@@ -119,7 +120,7 @@ def _needed(asked: DataSet, forecast: Forecast, options: Options) -> str:
 
 def _fit(data: DataSet, options: Options, report: Callable[[str], None]) -> Fit:
     """The latency half of a training: nothing transferred, no power."""
-    campaign = _campaign(data, "latency_ms")
+    campaign = latency_campaign_of(data)
     coarse = coarse_nodes(campaign.axes.m, 12)
     count, nodes = len(campaign.deployments), campaign.axes.shape
     whole: dict[str, NDArray[Any]] = {}
@@ -128,9 +129,9 @@ def _fit(data: DataSet, options: Options, report: Callable[[str], None]) -> Fit:
         if not members:
             continue
         part = campaign.select(members)
-        latency = _latency(part, options, report)
+        latency = latency_stage(part, options, report)
         report("intervals")
-        for name, values in {**latency, **_intervals(part, latency, coarse, options)}.items():
+        for name, values in {**latency, **intervals_stage(part, latency, coarse, options)}.items():
             whole.setdefault(name, np.empty((count, *values.shape[1:])))[members] = values
     nobody, pairs = np.empty((0, *nodes)), np.empty((0, *nodes, 2))
     return Fit(

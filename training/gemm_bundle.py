@@ -59,7 +59,7 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
             deployment,
             fit.constants[g] if g < measured else fit.unmeasured_constants[g - measured],
             _range(campaign, g) if g < measured else everything,
-            between_nodes=float(fit.between_nodes[g]) if g < measured else 1.0,
+            between_nodes=fit.between_nodes[g] if g < measured else np.ones(3),
             per_octave=float(fit.per_octave[g]) if g < measured else 1.0,
             other_version=allowance(other_versions, deployment),
             power_limit_w=GPUS[deployment.gpu].tdp_w * _POWER_HEADROOM,
@@ -70,6 +70,12 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
         directory=found,
         axes=axes,
         coarse_m=axes.m[fit.coarse],
+        known_m=np.concatenate(
+            [
+                np.isfinite(campaign.values).any(axis=(1, 2)),
+                np.ones((len(fit.unmeasured), len(axes.m)), dtype=bool),
+            ]
+        ),
         facts=np.stack(facts),
         log_ratio=Lattice.pack(log_ratio, np.float16),
         below=Lattice.pack(np.log(offsets[..., 0]), np.uint8),
@@ -194,7 +200,7 @@ def _support(tables: GemmTables, g: int) -> dict[str, Any]:
     ranges = ("min_m", "max_m", "min_n", "max_n", "min_k", "max_k")
     return {
         **{name: int(fact[name]) for name in ranges},
-        "wider_between_nodes": round(float(fact["between_nodes"]), 3),
+        "wider_between_nodes": {name: round(float(fact[f"between_{name}"]), 3) for name in "nkm"},
         "wider_per_octave_beyond": round(float(fact["per_octave"]), 3),
         "log_allowance_other_version": round(float(fact["other_version"]), 3),
     }

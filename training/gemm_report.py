@@ -22,9 +22,9 @@ from perfcast.predictors.lattice import Lattice, bracket
 from perfcast.predictors.stand_in import allowance, allowances, stand_ins
 from perfcast.training.dataset import Category
 from perfcast.training.gemm import Fit, Options, newest_positions, transfer_errors
-from perfcast.training.report import Forecast, Report, evaluate
+from perfcast.training.report import Forecast, Report, ReportRow, Scores, evaluate
 
-__all__ = ["leave_one_gpu_mape", "metrics_for_card", "power_transfer_summary", "reports"]
+__all__ = ["leave_one_gpu_mape", "metrics_for_card", "reports"]
 
 _BY = ((), ("gpu",), ("gpu", "framework"), ("gpu", "dtype"), ("gpu", "framework", "dtype"))
 _BY_VERSION = ((), ("gpu",), ("framework", "dtype"), ("gpu", "framework", "dtype"))
@@ -45,6 +45,7 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
     - `version`: a framework version answered by the newest other one, all versions; the interval's
       allowance learnt from the other GPUs.
     - `power`: as `site`, for the deployments whose power was measured.
+    - `power_gpu`: power of GPUs predicted from the other GPUs, where two have any.
     """
     campaign = fit.campaign
     newest = np.zeros(len(campaign.deployments), dtype=bool)
@@ -85,6 +86,9 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
         "sites left out", "power_w", fit.power, rows, stored[len(fit.log_power) :][rows],
         _as_read(fit, fit.power_left_out_offsets, fit.power_offsets, rows),
     )  # fmt: skip
+    power_gpu = _power_gpu(fit, options)
+    if power_gpu is not None:
+        out["power_gpu"] = power_gpu
     return out
 
 
@@ -135,23 +139,26 @@ def _version(
     )  # fmt: skip
 
 
-def power_transfer_summary(fit: Fit, options: Options) -> dict[str, dict[str, float]]:
-    """For each GPU with power, left out: median and P90 error and the coverage of an interval
-    that holds for each of the other GPUs."""
-    summary = {}
+def _power_gpu(fit: Fit, options: Options) -> Report | None:
+    """Power of each GPU predicted from the others; an interval is the widest any other needs."""
+    rows = []
     for gpu, error in fit.power_transfer_errors.items():
         others = [e for name, e in fit.power_transfer_errors.items() if name != gpu]
         if not others:
             continue
         low, high = worst_offsets(others, options.coverage)
         ape = 100 * np.abs(np.expm1(-error))
-        summary[gpu] = {
-            "rows": float(len(error)),
-            "median_ape_percent": float(np.median(ape)),
-            "p90_ape_percent": float(np.quantile(ape, 0.9)),
-            "coverage_percent": float(100 * np.mean((error >= -low) & (error <= high))),
-        }
-    return summary
+        scores = Scores(
+            rows=len(error),
+            answered=len(error),
+            median_ape_percent=float(np.median(ape)),
+            mean_ape_percent=float(np.mean(ape)),
+            p90_ape_percent=float(np.quantile(ape, 0.9)),
+            coverage_percent=float(100 * np.mean((error >= -low) & (error <= high))),
+            median_width_percent=float(100 * (np.exp(high) - np.exp(-low))),
+        )
+        rows.append(ReportRow(by=("gpu",), values=(gpu,), scores=scores, baselines={}))
+    return Report(title="GPU left out", quantity="power_w", rows=tuple(rows)) if rows else None
 
 
 def leave_one_gpu_mape(report: Report) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def fetch(uri: ModelUri, into: Path, *, store: str | None = None) -> Bundle:
     Raises `DataError` if the store does not have the model, `BundleError` if it cannot be
     downloaded whole or is not what it claims, `MissingExtra` without MLflow.
     """
+    # somebody waits: MLflow's own seven retries take four minutes where nobody answers
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     where = tracking_uri() if store is None else store
     _require_store(where)
     with _told(f"{uri}: cannot be looked up in {_SECRET.sub('//', where)}", DataError):
@@ -68,7 +71,10 @@ def fetch(uri: ModelUri, into: Path, *, store: str | None = None) -> Bundle:
         into.mkdir()
         for name in (CARD_FILE, MODEL_FILE):
             _download(f"{source.rstrip('/')}/{name}", into, name, where)
-    bundle = Bundle.open(into)
+    try:
+        bundle = Bundle.open(into)
+    except BundleError as error:
+        raise BundleError(f"{uri}: {str(error).removeprefix(f'{into.name}: ')}") from error
     _compare(bundle, found)
     return bundle
 

@@ -21,7 +21,6 @@ from perfcast.training.gemm_noise import noise_summary
 from perfcast.training.gemm_report import (
     leave_one_gpu_mape,
     metrics_for_card,
-    power_transfer_summary,
     reports,
 )
 from perfcast.training.reading import read_data_set
@@ -78,13 +77,10 @@ def train_gemm(
         tables,
         options=options,
         provenance={**_SOURCE, "trained_with": _versions()},
-        reports={
-            **metrics_for_card(found),
-            "power_gpu": power_transfer_summary(fitted, options),
-            "noise": noise_summary(fitted),
-        },
+        reports=metrics_for_card(found),
     )
     card["summary"] = _summary(found, fitted, options)
+    card["noise"] = noise_summary(fitted)
     bundle = write_bundle(output, model, card)
     if tracker is not None:
         report("recording the run in MLflow")
@@ -96,7 +92,7 @@ def train_gemm(
         ) as run:
             run.log_report(found["site"])
             run.log_report(found["power"])
-            for name in ("frontier", "gpu", "version"):
+            for name in ("frontier", "gpu", "version", "power_gpu"):
                 metrics = found[name].metrics() if name in found else {}
                 run.log_metrics({f"{name}/{key}": value for key, value in metrics.items()})
             run.log_metrics({f"seconds/{name}": s for name, s in stages.seconds.items()})

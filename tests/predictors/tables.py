@@ -23,10 +23,13 @@ POWERED = {H200}
 
 SIZES = np.array([64.0, 256.0, 1024.0, 4096.0, 8192.0])
 AXES = Axes(SIZES, SIZES, np.array([1.0, 16.0, 256.0, 1024.0, 4096.0]))
+UNKNOWN_M = 16.0
+"""Where the second deployment was not measured."""
 COARSE = np.array([1.0, 256.0, 4096.0])
 RANGES = (1.0, 4096.0, 64.0, 4096.0, 64.0, 4096.0)
 """Measured m, n and k; the last node of n and k lies beyond."""
-BETWEEN_NODES, PER_OCTAVE, OTHER_VERSION, LIMIT_W = 1.5, 2.0, 0.25, 700.0
+BETWEEN_NODES = np.array([1.5, 1.25, 2.0])  # of n, k and m
+PER_OCTAVE, OTHER_VERSION, LIMIT_W = 2.0, 0.25, 700.0
 
 
 def tables(seed: int = 0) -> GemmTables:
@@ -63,6 +66,9 @@ def tables(seed: int = 0) -> GemmTables:
         ),
         axes=AXES,
         coarse_m=COARSE,
+        known_m=np.array(
+            [[d != H200_TRTLLM or m != UNKNOWN_M for m in AXES.m] for d in DEPLOYMENTS]
+        ),
         facts=np.stack(facts),
         log_ratio=Lattice.pack(random.normal(0.0, 0.2, fine), np.float16),
         below=offsets(),

@@ -81,14 +81,16 @@ def test_facts_row() -> None:
     ranges = (1.0, 4096.0, 64.0, 8192.0, 32.0, 16_384.0)
     row = facts_row(
         H200._replace(dtype="fp8"), CONSTANTS, ranges,
-        between_nodes=1.5, per_octave=2.5, other_version=0.3, power_limit_w=714.0,
+        between_nodes=np.array([1.5, 1.25, 2.0]), per_octave=2.5, other_version=0.3,
+        power_limit_w=714.0,
     )  # fmt: skip
     named = dict(zip(COLUMNS, row, strict=True))
     assert named["flops_per_ms"] == 1978e9 and named["a_bytes"] == 1.0 and named["c_bytes"] == 2.0
     assert named["memory_bytes"] == GPUS["h200_sxm"].memory_capacity_gib * 2**30
     assert (named["host"], named["tile"]) == (CONSTANTS[0], CONSTANTS[6])
     assert (named["min_m"], named["max_n"], named["max_k"]) == (1.0, 8192.0, 16_384.0)
-    assert (named["between_nodes"], named["per_octave"]) == (1.5, 2.5)
+    assert [named[f"between_{size}"] for size in "nkm"] == [1.5, 1.25, 2.0]
+    assert named["per_octave"] == 2.5
     assert (named["other_version"], named["power_limit_w"]) == (0.3, 714.0)
 
 
@@ -199,14 +201,42 @@ def constant(value: float, *tail: int) -> NDArray[np.float64]:
 
 
 def test_widening_between_nodes() -> None:
-    """Straight lines need none; what bends needs as much as it bends."""
+    """Straight lines need none; what bends needs as much as it bends, along its own axis."""
     straight = np.broadcast_to(0.1 * np.log(AXES.n)[:, None, None], AXES.shape)
     nothing, offsets = constant(np.nan), constant(0.02, 2)
-    assert widening(AXES, straight, constant(0.0), nothing, offsets, 0.9)[0] == 1.0
-    zigzag = straight + 0.02 * (-1.0) ** np.arange(6)[:, None, None]
-    bent, _ = widening(AXES, zigzag, constant(0.0), nothing, offsets, 0.9)
-    assert bent == pytest.approx(2.0), "0.04 off the line, with offsets of 0.02"
-    assert widening(AXES, 10 * zigzag, constant(0.0), nothing, offsets, 0.9)[0] == 6.0, "capped"
+
+    def needed(bend: NDArray[np.float64]) -> list[float]:
+        return widening(AXES, straight + bend, constant(0.0), nothing, offsets, 0.9)[0].tolist()
+
+    assert needed(constant(0.0)) == [1.0, 1.0, 1.0]
+    for axis, count in enumerate(AXES.shape):
+        zigzag = np.moveaxis(constant(0.0), axis, -1) + 0.02 * (-1.0) ** np.arange(count)
+        bent = needed(np.moveaxis(zigzag, -1, axis))
+        wanted = [1.0, 1.0, 1.0]
+        wanted[axis] = 2.0
+        assert bent == pytest.approx(wanted), "0.04 off the line, with offsets of 0.02"
+        wanted[axis] = 6.0
+        assert needed(np.moveaxis(10 * zigzag, -1, axis)) == pytest.approx(wanted), "capped"
+
+
+def test_widening_skips_both_sides_of_a_tile_edge() -> None:
+    """A step from 64 to 65 is on the grid; a question between nodes never has to cross it."""
+    axes = Axes(AXES.n, AXES.k, np.array([32.0, 64.0, 65.0, 96.0]))
+    step = np.zeros(axes.shape)
+    step[..., 2:] = 0.1
+    offsets = np.full((*axes.shape, 2), 0.02)
+    found, _ = widening(axes, step, 0 * step, np.nan * step, offsets, 0.9)
+    share = np.log(2) / np.log(3)
+    assert found[2] == pytest.approx(0.1 * share / 0.02, rel=0.05), "as if neither were measured"
+
+
+def test_widening_knows_only_what_was_measured() -> None:
+    values, offsets = constant(0.0), constant(0.02, 2)
+    values[3] = 0.5
+    error = constant(0.0)
+    error[3] = np.nan
+    found, _ = widening(AXES, values, error, constant(np.nan), offsets, 0.9)
+    assert found.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_widening_beyond() -> None:

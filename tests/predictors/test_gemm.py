@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from perfcast.prediction import STATUSES
 from perfcast.predictors import gemm
 from perfcast.predictors.export import names_to_codes
 from perfcast.predictors.gemm import COLUMNS, REASONS, answer
-from tests.predictors.campaigns import CONSTANTS
+from tests.predictors.campaigns import CONSTANTS, H200_TRTLLM
 from tests.predictors.tables import (
     AXES,
     BETWEEN_NODES,
@@ -122,12 +123,24 @@ def width(found: dict[str, NDArray[Any]], name: str = "latency_ms") -> NDArray[A
 
 
 def test_wider_between_nodes() -> None:
-    """By the factor of the table, once the offsets' own interpolation is accounted for."""
+    """By the factors of the table, once the offsets' own interpolation is accounted for."""
     found = ask(questions(n=[1024, 1025, 1024, 1023], k=[1024, 1024, 1030, 1022]))
-    assert width(found)[1:] / width(found)[0] == pytest.approx(BETWEEN_NODES, rel=0.05)
+    n, k, m = BETWEEN_NODES
+    both = math.sqrt(n**2 + k**2 - 1)
+    assert width(found)[1:] / width(found)[0] == pytest.approx([n, k, both], rel=0.05)
     assert width(found, "power_w")[1:] / width(found, "power_w")[0] == pytest.approx(1, rel=0.05)
     between_m = width(ask(questions(m=[256, 257])))
-    assert between_m[1] / between_m[0] == pytest.approx(BETWEEN_NODES, rel=0.05)
+    assert between_m[1] / between_m[0] == pytest.approx(m, rel=0.05)
+
+
+def test_wider_at_a_node_the_deployment_was_not_measured_at() -> None:
+    """A node that only others were measured at is between this deployment's own."""
+    framework, version = H200_TRTLLM.framework, H200_TRTLLM.framework_version
+    asked = questions(m=[16, 17, 256, 257], framework=framework, framework_version=version)
+    unknown, beside, known, between = width(ask(asked))
+    assert unknown == pytest.approx(beside, rel=0.05)
+    assert between == pytest.approx(BETWEEN_NODES[2] * known, rel=0.05)
+    assert width(ask(questions(m=[16, 17])))[0] < 0.7 * beside
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,6 @@ from perfcast.training.gemm_needs import FAMILIES, family, require_enough
 from perfcast.training.gemm_report import (
     leave_one_gpu_mape,
     metrics_for_card,
-    power_transfer_summary,
     reports,
 )
 from perfcast.training.reading import read_data_set
@@ -176,7 +175,7 @@ def judged(fit: Fit) -> Any:
 
 def test_reports(fit: Fit) -> None:
     found = reports(fit, OPTIONS)
-    assert list(found) == ["site", "frontier", "gpu", "version", "power"]
+    assert list(found) == ["site", "frontier", "gpu", "version", "power", "power_gpu"]
     sites = int(judged(fit)[: len(AXES.n), : len(AXES.k)].sum())
     assert 0 < sites < 49
     newest = newest_positions(DEPLOYMENTS)
@@ -222,9 +221,9 @@ def test_reported_coverage_is_nominal(fit: Fit, name: str) -> None:
 def test_a_report_that_nothing_can_be_part_of_is_left_out(fit: Fit) -> None:
     nothing = np.full_like(fit.error, np.nan)
     found = reports(dataclasses.replace(fit, frontier_error=nothing), OPTIONS)
-    assert list(found) == ["site", "gpu", "version", "power"]
+    assert list(found) == ["site", "gpu", "version", "power", "power_gpu"]
     found = reports(dataclasses.replace(fit, transfer_error=nothing), OPTIONS)
-    assert list(found) == ["site", "frontier", "version", "power"]
+    assert list(found) == ["site", "frontier", "version", "power", "power_gpu"]
 
 
 def test_leave_one_gpu_mape(fit: Fit) -> None:
@@ -238,16 +237,17 @@ def test_leave_one_gpu_mape(fit: Fit) -> None:
     assert mape["a100_sxm"] == pytest.approx(100 * np.mean(np.abs(np.expm1(-error))))
 
 
-def test_power_transfer_summary(fit: Fit) -> None:
-    found = power_transfer_summary(fit, OPTIONS)
-    assert found.keys() == {"b200_sxm", "h200_sxm"}
-    assert found["h200_sxm"]["rows"] == 2 * 49 * 9
-    for row in found.values():
-        assert 0 < row["median_ape_percent"] < row["p90_ape_percent"] < 100
-        assert 0 <= row["coverage_percent"] <= 100
+def test_power_of_gpus_left_out(fit: Fit) -> None:
+    found = reports(fit, OPTIONS)["power_gpu"]
+    assert [row.values for row in found.rows] == [("b200_sxm",), ("h200_sxm",)]
+    for row in found.rows:
+        scores = row.scores
+        assert scores.rows == 2 * 49 * 9
+        assert 0 < (scores.median_ape_percent or 0) < (scores.p90_ape_percent or 0) < 100
+        assert 0 <= (scores.coverage_percent or -1) <= 100
     alone = {"h200_sxm": fit.power_transfer_errors["h200_sxm"]}
-    assert (
-        power_transfer_summary(dataclasses.replace(fit, power_transfer_errors=alone), OPTIONS) == {}
+    assert "power_gpu" not in reports(
+        dataclasses.replace(fit, power_transfer_errors=alone), OPTIONS
     )
 
 
@@ -257,7 +257,10 @@ def test_the_card_has_no_finest_breakdown(fit: Fit) -> None:
     assert kept.keys() == found.keys()
     for name, document in kept.items():
         groups = [row["group"] for row in document["rows"]]
-        assert {} in groups and max(map(len, groups)) == 2
+        if name == "power_gpu":  # one row for each GPU is all there is
+            assert {len(group) for group in groups} == {1}
+        else:
+            assert {} in groups and max(map(len, groups)) == 2
         assert document["rows"][0]["median_ape_percent"] == (
             found[name].row().scores.median_ape_percent
         )

@@ -165,7 +165,7 @@ def no_model(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (corrupt, "does not match the hash in its card"),
+        (corrupt, "models:/mine@champion: model.onnx does not match the hash in its card"),
         (truncate, "does not match the hash in its card"),
         (replace_both, "not the model that was registered as version 2: its hash differs"),
         (failing_self_test, "latency_ms differs from its self-test"),
@@ -259,14 +259,17 @@ def test_a_full_disk_installs_nothing(
     assert len(statuses) > 3 and statuses[-1] == 0
 
 
-def test_an_interruption_leaves_nothing(original: str, models_dir: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(
+    original: str, models_dir: Path, number: signal.Signals
+) -> None:
     script = (
         "import shutil, time\n"
         "def slow(source, target, **options):\n"
         "    with open(target, 'wb') as file:\n"
         "        file.write(b'half')\n"
         "        file.flush()\n"
-        "        time.sleep(1)\n"
+        "        time.sleep(0.5)\n"
         "shutil.copyfile = slow\n"
         "from perfcast.cli import main\n"
         "main()\n"
@@ -282,7 +285,7 @@ def test_an_interruption_leaves_nothing(original: str, models_dir: Path) -> None
         while not list(models_dir.glob(".pull-*/bundle/card.json")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "perfcast: interrupted\n")
     assert files(models_dir) == UNTOUCHED
