@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -141,7 +144,7 @@ def pull(
     console = Console(json=json)
     models_dir = Settings.from_env().models_dir
     asked = parse_model_uri(uri)
-    with staging(models_dir) as folder:
+    with _stoppable(), staging(models_dir) as folder:
         fetched = fetch(asked, folder / "bundle", store=tracking_uri)
         bundle, new = install(fetched.path, models_dir)
     if json:
@@ -170,3 +173,13 @@ def remove(
     else:
         console.show(f"{task}@{version} removed from {folder}")
     return 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that it can clean up."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
