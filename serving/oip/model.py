@@ -14,6 +14,7 @@ from perfcast.serving.oip.plan import Plan, make_plan
 from perfcast.serving.predictor import Predictor
 from perfcast.serving.scalars import ScalarFeeds
 from perfcast.settings import Settings
+from perfcast.task import shown
 
 __all__ = ["Model", "Prepared"]
 
@@ -49,21 +50,26 @@ class Model:
         The first `json_bytes` are the request's JSON. Raises what `make_plan` and readers raise.
         """
         header = body[:json_bytes]
-        prepared = self._kept.get(header) or self._prepare(header)
         following = len(body) - json_bytes
-        if following != prepared.plan.binary_bytes:
+        prepared = self._kept.get(header)
+        plan = self._plan(header) if prepared is None else prepared.plan
+        if following != plan.binary_bytes:
             raise MalformedRequest(
-                f"{following} bytes follow the JSON, which speaks of {prepared.plan.binary_bytes}"
+                f"{following} bytes follow the JSON, which speaks of {shown(plan.binary_bytes)}"
             )
+        if prepared is None:
+            prepared = self._prepare(header, plan)
         return prepared.read(body, json_bytes), prepared.write
 
-    def _prepare(self, header: bytes) -> Prepared:
-        plan = make_plan(
+    def _plan(self, header: bytes) -> Plan:
+        return make_plan(
             parsed(header, self._settings.max_body_bytes),
             task=self.task,
             outputs=self.outputs,
             max_rows=self._settings.max_rows,
         )
+
+    def _prepare(self, header: bytes, plan: Plan) -> Prepared:
         writer = Writer(
             plan, name=self.task.name, version=self.version, sentences=self.card["reasons"]
         )

@@ -309,6 +309,7 @@ REFUSED: list[tuple[bytes, int, str]] = [
     (edit(data=None, parameters={"binary_data_size": 1.5}), 400, "a number of bytes"),
     (edit(data=None, parameters={"binary_data_size": 8}), 400, "cannot hold 3 strings"),
     (edit(data=None, parameters={"binary_data_size": 30}), 400, "speaks of 30"),
+    (edit(data=None, parameters={"binary_data_size": 2**64 - 1}), 400, "speaks of 1844"),
     (edit(datatype="FP32"), 422, "datatype must be BYTES, not 'FP32'"),
     (edit(datatype=None), 400, "datatype must be a string"),
     (edit(dtype="BYTES"), 400, "unknown key 'dtype'; did you mean 'datatype'"),
