@@ -98,9 +98,11 @@ def _at_once(data: bytes, rows: int) -> Coded | None:
         return None
     lengths = raw[starts].astype(np.intp)
     ends = starts + 4 + lengths
-    edges = np.concatenate((ends, [0]))  # edges[-1] precedes the first record, edges[i] the next
-    edges = np.roll(edges, 1)
-    gaps = np.concatenate((starts, [len(data)])) - edges
+    edges = np.empty(starts.size + 1, dtype=np.intp)  # where each gap begins: gaps[i] is before
+    edges[0], edges[1:] = 0, ends  # record i, the last one after all
+    gaps = np.empty_like(edges)
+    gaps[:-1], gaps[-1] = starts, len(data)
+    gaps -= edges
     if gaps.min() < 0 or (gaps & 3).any():
         return None
     # As many bytes that are not zero as the records claim: none is in a gap, no zero in a string.
