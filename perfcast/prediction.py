@@ -88,6 +88,15 @@ class Reasons(Mapping[int, tuple[str, ...]]):
             self._decoded[bits] = found
         return found
 
+    def joined(self) -> NDArray[np.object_]:
+        """[N]: each row's sentences joined with "; ", "" for none. Rows mostly share few texts."""
+        distinct, which = np.unique(self._bits, return_inverse=True)
+        texts = ["; ".join(self.sentences(bits)) for bits in distinct.tolist()]
+        rows = np.array(texts, dtype=object)[which]
+        for row, sentences in self._kept.items():
+            rows[row] = "; ".join(sentences)
+        return rows
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
@@ -132,10 +141,7 @@ class Prediction:
                 out[f"{name}_low"], out[f"{name}_high"] = estimate.low, estimate.high
         names = np.array(STATUSES, dtype=object)
         out["status"] = names[self.status]
-        reasons = np.full(len(self), "", dtype=object)
-        for row, sentences in self.reasons.items():
-            reasons[row] = "; ".join(sentences)
-        out["reasons"] = reasons
+        out["reasons"] = self.reasons.joined()
         for name, estimate in self.estimates.items():
             if estimate.low is not None:
                 out[f"{name}_status"] = names[estimate.status]

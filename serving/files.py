@@ -184,9 +184,12 @@ def _answer_arrays(prediction: Prediction, *, csv: bool) -> dict[str, Array]:
 
 
 def _nullable(values: NDArray[np.float64]) -> Array:
-    if np.isfinite(values).all():
+    absent = np.flatnonzero(~np.isfinite(values))
+    if not len(absent):
         return Array.from_numpy(values)
-    listed = [value if np.isfinite(value) else None for value in values.tolist()]
+    listed: list[float | None] = values.tolist()
+    for row in absent.tolist():
+        listed[row] = None
     return Array(listed, type=DataType.float64())
 
 

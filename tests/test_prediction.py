@@ -77,6 +77,8 @@ def test_reasons_are_a_mapping_of_the_rows_that_have_any() -> None:
     for absent in (0, -1, 4):
         with pytest.raises(KeyError):
             reasons[absent]
+    assert reasons.joined().tolist() == ["", "b", "a; b", "m: bad"]
+    assert Reasons(np.array([], np.int64), ("a",)).joined().tolist() == []
 
 
 @given(st.floats(min_value=1e-37, max_value=3e38))
