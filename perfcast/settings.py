@@ -42,7 +42,7 @@ class Settings:
     """Largest REST request body."""
     max_candidates: int = 1_000_000
     """Most shape x GPU x framework x dtype combinations one recommendation may rank."""
-    max_queue: int = 256
+    max_queue: int = 64
     """Most requests being answered or waiting for it; one more is refused with 503."""
     max_queue_bytes: int = 64 * 2**20
     """Most bytes of request bodies held at a time; a request beyond them is refused with 503."""

@@ -30,7 +30,7 @@ class Exchange:
     __slots__ = (
         "_closing", "_max_bytes", "_metrics", "_path", "_receive", "_refusal", "_send", "_task",
         "_timer", "arrived", "began", "expired", "received", "request_id", "running", "started",
-        "status",
+        "status", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class Exchange:
         self.began = began
         self.arrived = False
         """Whether the whole body is here."""
+        self.waiting = False
         self.running = False
         """Whether it counts against the bound on requests: slow clients do not."""
         self.received = 0
@@ -65,9 +66,17 @@ class Exchange:
         self.status = 0
         self.expired = False
 
+    def wait(self) -> None:
+        """A body is on its way."""
+        self.waiting = True
+        self._metrics.arriving += 1
+
     def complete(self) -> None:
         """Nothing more will arrive: the request takes its place among those that are answered."""
         self.arrived = True
+        if self.waiting:
+            self.waiting = False
+            self._metrics.arriving -= 1
         if not self.running:
             self.running = True
             self._metrics.running += 1
@@ -83,6 +92,8 @@ class Exchange:
             self._timer.cancel()
         if self.running:
             self._metrics.running -= 1
+        if self.waiting:
+            self._metrics.arriving -= 1
         self._metrics.waiting_bytes -= self.received
 
     async def receive(self) -> Message:

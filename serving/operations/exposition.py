@@ -75,7 +75,7 @@ def _counted(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     yield latency
 
     requests = CounterMetricFamily(
-        "perfcast_requests", "Requests by route and status", labels=["route", "status"]
+        "perfcast_requests", "Requests answered, by route and status", labels=["route", "status"]
     )
     for labels, number in statuses.items():
         requests.add_metric(labels, number)
@@ -119,6 +119,7 @@ def _now(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
         ("perfcast_workers", "Processes that answer", len(snapshots)),
         ("perfcast_workers_ready", "Processes that take new requests", _sum(snapshots, "ready")),
         ("perfcast_requests_running", "Requests being answered", _sum(snapshots, "running")),
+        ("perfcast_requests_arriving", "Requests on their way in", _sum(snapshots, "arriving")),
         (
             "perfcast_waiting_bytes",
             "Bytes of request bodies held in memory",

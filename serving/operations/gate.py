@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import logging
 import math
-import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -27,13 +26,13 @@ from perfcast.serving.operations.limits import SHARED_STATE, Limits
 from perfcast.serving.operations.logs import REQUEST_ID, log_request
 from perfcast.serving.operations.metrics import Metrics, Series
 from perfcast.serving.operations.places import OTHER, Kind, kind_of, route_of
+from perfcast.serving.operations.refusing import SANE_ID
 from perfcast.serving.operations.sharing import Shared
 from perfcast.settings import Settings
 
 __all__ = ["Gate"]
 
 _MOST_PATHS: Final = 1_024
-_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="perfcast"')
 _TICK_S: Final = 0.25
 
@@ -86,7 +85,7 @@ class Gate:
         path: str = scope["path"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         given = headers.get(b"x-request-id")
-        if given is None or not _SANE_ID.fullmatch(given):
+        if given is None or not SANE_ID.fullmatch(given):
             given = b"%s-%x" % (self._prefix.encode(), next(self._numbers))
         REQUEST_ID.set(given.decode())
         place = self._places.get(path) or self._new_place(path)
@@ -101,10 +100,12 @@ class Gate:
         )
         error = self._admission.objection(scope, headers, place.kind, exchange)
         if error is not None:
-            await self._turn_away(scope, exchange, place, error)
+            await self._turn_away(scope, exchange, error)
             return
         if b"content-length" not in headers and b"transfer-encoding" not in headers:
             exchange.complete()
+        else:
+            exchange.wait()
         exchange.belongs_to(asyncio.current_task())
         scope[EXCHANGE] = exchange
         self._under_way[exchange] = None
@@ -132,9 +133,7 @@ class Gate:
             self._places[path] = place
         return place
 
-    async def _turn_away(
-        self, scope: Scope, exchange: Exchange, place: _Place, error: PerfcastError
-    ) -> None:
+    async def _turn_away(self, scope: Scope, exchange: Exchange, error: PerfcastError) -> None:
         self._metrics.refuse(type(error).__name__)
         exchange.leave()
         if isinstance(error, Unauthorized):
@@ -143,7 +142,6 @@ class Gate:
             await exchange.refuse(error, (b"retry-after", b"%d" % math.ceil(error.wait_s)))
         else:
             await exchange.refuse(error)
-        (place.series or self._other).turned_away(exchange.status)
         if self._settings.access_log:
             self._log(scope, exchange)
 

@@ -34,9 +34,9 @@ class Model(NamedTuple):
 
 
 class Series:
-    """Requests of one route, answered by it or refused before they got there."""
+    """Requests that one route answered."""
 
-    __slots__ = ("counts", "refused", "route", "seconds", "statuses", "task")
+    __slots__ = ("counts", "route", "seconds", "statuses", "task")
 
     def __init__(self, route: str, task: str) -> None:
         self.route = route
@@ -49,10 +49,6 @@ class Series:
         """One request that its route answered."""
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.seconds += seconds
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-
-    def turned_away(self, status: int) -> None:
-        """One request that never got to its route; it took no time worth a place in a histogram."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
 
@@ -69,6 +65,8 @@ class Metrics:
         """Requests turned away, by the name of the error they were told."""
         self.running = 0
         """Requests being answered."""
+        self.arriving = 0
+        """Requests whose body is on its way."""
         self.waiting_bytes = 0
         """Bytes of request bodies held for them."""
 
@@ -93,6 +91,7 @@ class Metrics:
             "resident_bytes": resident_bytes(),
             "ready": self._ready(),
             "running": self.running,
+            "arriving": self.arriving,
             "waiting_bytes": self.waiting_bytes,
             "requests": [
                 [each.route, each.task, each.counts, each.seconds, list(each.statuses.items())]

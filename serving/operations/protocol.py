@@ -9,7 +9,8 @@ using one again. All of that is decided here, with one timer per connection.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
@@ -28,7 +29,8 @@ from perfcast.errors import (
     TooLarge,
 )
 from perfcast.serving.operations.limits import SHARED_STATE, Limits
-from perfcast.serving.operations.refusing import refusal_body
+from perfcast.serving.operations.places import Kind, kind_of
+from perfcast.serving.operations.refusing import SANE_ID, refusal_body
 
 __all__ = ["MOST_HEADERS", "MOST_HEAD_BYTES", "MOST_PIECES", "Connection"]
 
@@ -38,6 +40,28 @@ MOST_PIECES: Final = 65_536
 """Chunks of one body: each costs the same, however little is in it."""
 _DISCARDED_BODIES: Final = 4
 """A client that was refused early may still send so many of the largest bodies to nobody."""
+
+
+_TURNED_AWAY: Final = cast(
+    "RequestResponseCycle",
+    SimpleNamespace(
+        response_started=True,
+        response_complete=True,
+        keep_alive=True,
+        message_event=SimpleNamespace(set=lambda: None),
+    ),
+)
+"""Stands for a request that was answered before there was a task for it."""
+
+_OVERLOADED_BODY: Final = tuple(
+    refusal_body(Overloaded("as many requests wait as may; try again a little later"), path)
+    for path in ("/v1", "/v2")
+)
+_OVERLOADED_HEAD: Final = tuple(
+    STATUS_LINE[503]
+    + b"content-type: application/json\r\ncontent-length: %d\r\nretry-after: 1\r\n" % len(body)
+    for body in _OVERLOADED_BODY
+)
 
 
 class _FaultError(Exception):
@@ -109,7 +133,10 @@ class Connection(HttpToolsProtocol):
                 self._stop(HeadTooLarge(f"more than {MOST_HEAD_BYTES} bytes of headers"))
         self._in_head = False
         self._quiet = 0
-        super().on_headers_complete()
+        if self._limits is not None and self._overloaded(self._limits):
+            self._turn_away(self._limits)
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._quiet = 0
@@ -126,6 +153,11 @@ class Connection(HttpToolsProtocol):
         self._since = None
         self._quiet = self._pieces = self._discarded = 0
         super().on_message_complete()
+        if self._latest is _TURNED_AWAY:  # uvicorn knows of no answer, and has no timer set
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn answers when the parser gives up, in the service's form."""
@@ -147,6 +179,36 @@ class Connection(HttpToolsProtocol):
     def _idle(self) -> bool:
         latest = self._latest
         return latest is None or latest.response_complete
+
+    def _overloaded(self, limits: Limits) -> bool:
+        """Whether the request whose head is whole has no chance to be let in.
+
+        The gate would say so too, after a task was made and run for it: three times the work, which
+        under overload is work taken from the requests that are accepted. Tasks are counted here
+        because the gate has not yet seen those that were made in this turn of the event loop.
+        """
+        return (
+            len(self.tasks) - limits.metrics.arriving >= limits.settings.max_queue
+            and self._idle
+            and not self.expect_100_continue
+            and not limits.settings.access_log
+            and self.parser.should_keep_alive()
+            and kind_of(self.url.partition(b"?")[0].decode("latin-1")) is Kind.INFERENCE
+        )
+
+    def _turn_away(self, limits: Limits) -> None:
+        """Answer 503 here and now; what comes of the body goes nowhere."""
+        limits.metrics.refuse(Overloaded.__name__)
+        protocol = self.url.startswith(b"/v2/")
+        lines = [_OVERLOADED_HEAD[protocol]]
+        for name, value in self.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        for name, value in self.headers:
+            if name == b"x-request-id" and SANE_ID.fullmatch(value):
+                lines += (b"x-request-id: ", value, b"\r\n")
+        lines += (b"\r\n", _OVERLOADED_BODY[protocol])
+        self.transport.write(b"".join(lines))
+        self.cycle = _TURNED_AWAY
 
     def _stop(self, error: PerfcastError) -> None:
         self._fault = error

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 
 from starlette.types import Message, Send
 
 from perfcast.errors import PerfcastError, document
 
-__all__ = ["RETRY_AFTER", "refusal_body", "refuse"]
+__all__ = ["RETRY_AFTER", "SANE_ID", "refusal_body", "refuse"]
+
+SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+"""Request ids that may go into an answer and a log as they came."""
 
 RETRY_AFTER = (b"retry-after", b"1")
 Headers = list[tuple[bytes, bytes]]

@@ -26,7 +26,7 @@ def told(app: Any, settings: Settings | None = None, *args: Any, **options: Any)
     """The answer to one request through a gate."""
     gate, metrics = gate_before(app, settings)
     answer = asyncio.run(ask(gate, *args, **options))
-    assert (metrics.running, metrics.waiting_bytes) == (0, 0)
+    assert (metrics.running, metrics.arriving, metrics.waiting_bytes) == (0, 0, 0)
     return answer
 
 

@@ -25,7 +25,6 @@ def made() -> Metrics:
     for seconds in (0.00005, 0.0003, 0.0003, 100.0):
         series.answered(200, seconds)
     series.answered(422, 0.0003)
-    series.turned_away(503)
     metrics.refuse("Overloaded")
     metrics.running, metrics.waiting_bytes = 3, 40
     return metrics
@@ -59,7 +58,7 @@ def test_what_was_counted_is_told() -> None:
     assert values["perfcast_request_seconds_bucket{30.0,/v1/gemm/predict,gemm}"] == 4
     assert values["perfcast_request_seconds_bucket{+Inf,/v1/gemm/predict,gemm}"] == 5
     assert values["perfcast_requests_total{/v1/gemm/predict,200}"] == 4
-    assert values["perfcast_requests_total{/v1/gemm/predict,503}"] == 1
+    assert values["perfcast_requests_total{/v1/gemm/predict,422}"] == 1
     assert values["perfcast_refused_total{Overloaded}"] == 1
     assert values["perfcast_rows_total{gemm@test_metrics,in_domain,gemm}"] == 2
     assert values["perfcast_rows_total{gemm@test_metrics,out_of_domain,gemm}"] == 1
