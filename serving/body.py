@@ -64,23 +64,26 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
     Raises `InvalidInput` if the client leaves before it has sent everything.
     """
-    chunks: list[bytes] = []
+    kept = bytearray()  # one buffer: a list of chunks could be a list of single bytes
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise InvalidInput([Problem("body", "cut short")])
-        chunk = message.get("body", b"")
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
         size += len(chunk)
         if size <= limit:
-            chunks.append(chunk)
+            if not kept and not more:
+                return chunk
+            kept += chunk
         else:
-            chunks.clear()
-        if not message.get("more_body", False) or size > _DRAIN * limit:
+            kept.clear()
+        if not more or size > _DRAIN * limit:
             break
     if size > limit:
         raise TooLarge(f"the body is larger than {limit} bytes")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return bytes(kept)
 
 
 def rows_to_columns(task: Task, rows: object, max_rows: int) -> dict[str, list[Any]]:
