@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcast.bundle import Bundle
-from perfcast.errors import UnknownTask
 from perfcast.features.tasks import GEMM
 from perfcast.predictors.baselines import (
     HistogramBoosting,
@@ -30,17 +29,12 @@ SALT = "baselines"
 CHUNK = 200_000
 
 
-def evaluate_gemm(data: Path, *, models_dir: Path, baselines: bool = False) -> dict[str, Report]:
-    """Reports of the installed GEMM bundle on all rows of `data`: latency, and power if measured.
+def evaluate_gemm(data: Path, *, bundle: Bundle, baselines: bool = False) -> dict[str, Report]:
+    """Reports of a GEMM bundle on all rows of `data`: latency, and power if measured.
 
     With `baselines`, also of plain models trained here: on held-out sites of the newest versions
-    (`baselines`), and under the GEMM paper's own protocol where power was measured. Raises
-    `UnknownTask` if no bundle is installed, `BundleError` if it is damaged.
+    (`baselines`), and under the GEMM paper's own protocol where power was measured.
     """
-    folder = models_dir / GEMM.name
-    if not folder.is_dir():
-        raise UnknownTask(GEMM.name, ())
-    bundle = Bundle.open(folder)
     measured = read_data_set(data, task=GEMM)
     answers = _answers(bundle.model_path.read_bytes(), measured)
     found = {}

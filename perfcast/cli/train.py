@@ -88,12 +88,17 @@ def evaluate_gemm(
     baselines: Annotated[
         bool, typer.Option(help="Also train plain baselines on held-out sites of the data (slow).")
     ] = False,
+    version: Annotated[
+        str | None, typer.Option(help="Of the model. Default: the newest.", show_default=False)
+    ] = None,
     json: JSON = False,
 ) -> int:
     """Score the installed model on measured rows, and the baselines beside it.
 
     On the rows it was trained on its figures flatter it; the card has the left-out ones.
     """
+    from perfcast.bundle import Bundle
+    from perfcast.serving.store import find
     from perfcast.settings import Settings
 
     try:
@@ -102,7 +107,8 @@ def evaluate_gemm(
         raise MissingExtra(str(error.name), "train") from error
 
     console = Console(json=json)
-    found = evaluate(data, models_dir=Settings.from_env().models_dir, baselines=baselines)
+    bundle = Bundle.open(find(Settings.from_env().models_dir, "gemm", version))
+    found = evaluate(data, bundle=bundle, baselines=baselines)
     return _show(console, found, json=json)
 
 

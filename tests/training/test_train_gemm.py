@@ -432,8 +432,8 @@ def test_a_folder_of_other_things_is_no_place_for_stages(trained: Trained, tmp_p
 # evaluation
 
 
-def test_evaluation_scores_the_installed_bundle(trained: Trained) -> None:
-    found = evaluate_gemm(trained.data, models_dir=trained.models_dir)
+def test_evaluation_scores_a_bundle(trained: Trained) -> None:
+    found = evaluate_gemm(trained.data, bundle=trained.bundle)
     assert list(found) == ["latency_ms", "power_w"]
     latency, power = (found[name].row().scores for name in found)
     rows = len(columns()["m"])
@@ -448,18 +448,18 @@ def test_evaluation_scores_the_installed_bundle(trained: Trained) -> None:
 def test_evaluation_in_chunks_is_the_same(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = evaluate_gemm(trained.data, models_dir=trained.models_dir)
+    whole = evaluate_gemm(trained.data, bundle=trained.bundle)
     monkeypatch.setattr("perfcast.training.evaluate_gemm.CHUNK", 1000)
-    assert evaluate_gemm(trained.data, models_dir=trained.models_dir) == whole
+    assert evaluate_gemm(trained.data, bundle=trained.bundle) == whole
 
 
 def test_evaluation_without_power(trained: Trained, tmp_path: Path) -> None:
     data = write(tmp_path / "new.csv", columns(DEPLOYMENTS[:1], powered=()))
-    assert list(evaluate_gemm(data, models_dir=trained.models_dir)) == ["latency_ms"]
+    assert list(evaluate_gemm(data, bundle=trained.bundle)) == ["latency_ms"]
 
 
 def test_evaluation_of_what_the_model_withholds(trained: Trained, tmp_path: Path) -> None:
     unknown = Deployment("h200_sxm", "sglang", "0.5.8", "fp8_block")
     data = write(tmp_path / "new.parquet", columns([unknown], powered=()))
-    scores = evaluate_gemm(data, models_dir=trained.models_dir)["latency_ms"].row().scores
+    scores = evaluate_gemm(data, bundle=trained.bundle)["latency_ms"].row().scores
     assert scores.answered == 0 and scores.rows == 49 * 9
