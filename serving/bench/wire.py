@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,6 +73,9 @@ class _Connection:
         host, port = address.removeprefix("http://").split(":")
         self._socket = socket.create_connection((host, int(port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def close(self) -> None:
+        self._socket.close()
 
     def ask(self, request: bytes) -> float:
         """Milliseconds until the whole answer is there. Raises `ValueError` unless it is a 200."""
@@ -150,8 +153,8 @@ def measure(*, calls: int = 2_000, repeats: int = 15, seed: int = 0) -> list[Lin
     predictor = perfcast.load("gemm")
     rng = np.random.default_rng(seed)
     with ExitStack() as stack:
-        empty = _Connection(stack.enter_context(_running(_EMPTY)))
-        service = _Connection(stack.enter_context(_running(_SERVICE, "serve", "--port", "0")))
+        empty = stack.enter_context(_connected(_EMPTY))
+        service = stack.enter_context(_connected(_SERVICE, "serve", "--port", "0"))
         single = answered_questions(predictor, rng, calls)
         one = [{name: v[at : at + 1] for name, v in single.items()} for at in range(calls)]
         nothing = _http("GET", "/empty")
@@ -200,14 +203,16 @@ def _in_turn(calls: list[Callable[[int], float]], repeats: int) -> list[float]:
 
 
 @contextmanager
-def _running(program: str, *arguments: str) -> Iterator[str]:
-    """The address at which a program of this Python listens, as the first line it prints says."""
+def _connected(program: str, *arguments: str) -> Iterator[_Connection]:
+    """A connection to a program of this Python, which says where it listens in its first line."""
     command = [sys.executable, "-u", "-c", program, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             said = process.stdout.readline().decode()
-            yield next(word for word in said.split() if word.startswith("http://"))
+            address = next(word for word in said.split() if word.startswith("http://"))
+            with closing(_Connection(address)) as connection:
+                yield connection
         finally:
             process.terminate()
             process.wait(timeout=60)
