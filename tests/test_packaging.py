@@ -12,7 +12,10 @@ import perfcast
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("features", "graphs", "models", "predictors", "serving", "training")
-SOURCE_ONLY = (ROOT / "serving" / "page",)  # what `make page` builds from it ships, not itself
+SOURCE_ONLY = (
+    ROOT / "serving" / "deploy",
+    ROOT / "serving" / "page",  # what `make page` builds from it ships, not itself
+)
 
 
 @pytest.fixture(scope="module")

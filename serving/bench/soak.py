@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 _WARM_S = 5.0
 _PART_S = 60.0
-_CONNECTIONS = 16
+_CONNECTIONS = 16  # twice that while soaking: fewer than may wait, also after a stall
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,21 +40,22 @@ def main(arguments: list[str] | None = None) -> int:
         rate = options.rate or warm.per_second() / 2
         _say(f"capacity {warm.per_second():,.0f} requests/s; asking {rate:,.0f} a second")
         statuses: Counter[int] = Counter()
-        lost, first, left = 0, 0.0, options.minutes * 60
+        lost, late, first, left = 0, 0, 0.0, options.minutes * 60
         while left > 0.5:
             part = min(_PART_S, left)
             outcome = run_client(
-                pace(port, requests, rate=rate, connections=4 * _CONNECTIONS, seconds=part)
+                pace(port, requests, rate=rate, connections=2 * _CONNECTIONS, seconds=part)
             )
             left -= part
             statuses.update({status: len(each) for status, each in outcome.milliseconds.items()})
-            lost += outcome.lost + outcome.unsent
+            lost += outcome.lost
+            late += outcome.unsent
             resident = service.resident_mib()
             first = first or resident
             _say(
                 f"{options.minutes - left / 60:6.1f} min  {resident:8.1f} MiB  "
                 f"p50 {outcome.quantile_ms(0.5):7.2f} ms  p99 {outcome.quantile_ms(0.99):7.2f} ms  "
-                f"statuses {dict(statuses)}  lost {lost}"
+                f"statuses {dict(statuses)}  lost {lost}  never sent {late}"
             )
         grown = service.resident_mib() - first
     failed = lost + sum(count for status, count in statuses.items() if status != 200)
