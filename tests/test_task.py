@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcast.errors import InvalidInput, UnknownValue
@@ -186,6 +186,7 @@ def test_an_unknown_column_cannot_be_looked_up() -> None:
         GEMM.input("dtypes")
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(GEMM.inputs),
     st.lists(

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfcast.errors import InvalidInput, TooLarge
@@ -32,6 +32,7 @@ def read(chunks: list[bytes], limit: int, *, leaves: bool = False) -> tuple[byte
     return asyncio.run(read_body(receive, limit)), taken
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=10))
 def test_a_body_is_what_arrived(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)

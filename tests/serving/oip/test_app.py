@@ -227,6 +227,7 @@ json_requests = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(json_requests)
 def test_json_of_bad_values_is_refused(app: OpenInference, columns: dict[str, list[Any]]) -> None:
     tensors = [
@@ -518,7 +519,7 @@ def test_a_client_that_leaves_does_no_harm(app: OpenInference) -> None:
 VALID = [request(binary=binary) for binary in (False, True, ("m", "gpu"))]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(VALID),
     st.lists(
