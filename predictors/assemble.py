@@ -1,8 +1,8 @@
-"""From fitted layers to the tables that ship: offsets at nodes, the directory, the facts."""
+"""From fitted layers to the tables that ship: blended nodes, widenings, directory, facts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,38 +10,25 @@ from numpy.typing import NDArray
 from perfcast.features.gemm import device
 from perfcast.features.hardware import GPUS
 from perfcast.predictors import gemm
-from perfcast.predictors.campaign import Axes, Campaign, Deployment
-from perfcast.predictors.context import context
+from perfcast.predictors.campaign import Axes, Deployment
 from perfcast.predictors.gemm import COLUMNS, Directory
 from perfcast.predictors.intervals import (
     UNTESTED_OFFSET,
     balanced,
     conformal_factor,
-    fit_offsets,
-    raw_offsets,
     scores,
     tail_offsets,
 )
-from perfcast.predictors.latency import site_folds
-from perfcast.predictors.surface import Surface
 
 __all__ = [
-    "blend", "coarse_nodes", "directory", "facts_row", "node_offsets", "site_halves",
-    "steps_beyond", "transfer_offsets", "widening",
+    "blend", "directory", "facts_row", "steps_beyond", "transfer_offsets", "widening",
 ]  # fmt: skip
 
 FRONTIER_STEP = 0.5
 """Past frontiers further out than this many octaves say little about the next one."""
 
-_CHUNK = 400_000
 _ONE_EDGE = np.log(1.05)
 _DEFAULT_ORDER = ("vllm", "trtllm", "sglang")
-
-
-def coarse_nodes(nodes: NDArray[np.float64], count: int = 24) -> NDArray[np.int64]:
-    """Positions of about `count` of `nodes`, evenly spread in the logarithm, ends included."""
-    wanted = np.linspace(np.log(nodes[0]), np.log(nodes[-1]), count)
-    return np.unique([int(np.argmin(np.abs(np.log(nodes) - at))) for at in wanted])
 
 
 def blend(
@@ -55,66 +42,6 @@ def blend(
     sigma = 1.4826 * np.nanmedian(np.abs(error), axis=(1, 2, 3), keepdims=True)
     step = np.clip(np.nan_to_num(error), -3.0 * sigma, 3.0 * sigma)
     return log_ratio + weight * step
-
-
-def node_offsets(
-    campaign: Campaign,
-    log_floor: NDArray[np.float64],
-    log_ratio: NDArray[np.float64],
-    error: NDArray[np.float64],
-    *,
-    coarse: NDArray[np.int64],
-    coverage: float,
-    seed: int = 0,
-    threads: int = 2,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """`(offsets at coarse nodes [G, N, K, C, 2], at measured rows [R, 2], left-out rows' nodes)`.
-
-    The second is what the interval would have been for rows that neither the quantile models nor
-    the calibration factors saw: the honest basis for reporting coverage.
-    """
-    constants = np.full((len(campaign.deployments), 7), np.nan)
-    surface = Surface(campaign, constants, log_floor, log_ratio, error)
-    nodes = np.array(np.nonzero(np.isfinite(error)), dtype=np.int64)
-    part = _site_quarters(campaign.axes)[nodes[1], nodes[2]]
-    half = part % 2 == 0
-    features = context(surface, nodes)
-    fitted = fit_offsets(
-        features, error[tuple(nodes)], group=nodes[0], half=half, coverage=coverage,
-        threads=threads, seed=seed,
-    )  # fmt: skip
-    left_out = np.empty((nodes.shape[1], 2))
-    # models are fitted on one half; the factor used here comes from that same half's counterpart
-    for model, side in zip(fitted.models, (~half, half), strict=True):
-        raw = raw_offsets(model, features[side])
-        score = scores(error[tuple(nodes[:, side])], raw)
-        quarter = part[side] // 2 == 0
-        out = np.empty_like(raw)
-        for own in (quarter, ~quarter):
-            for g in np.unique(nodes[0][side]):
-                here = nodes[0][side] == g
-                factor = conformal_factor(score[here & ~own], coverage)
-                out[here & own] = raw[here & own] * factor
-        left_out[side] = out
-    everywhere = np.zeros(error.shape, dtype=bool)
-    everywhere[..., coarse] = True
-    grid = np.empty((*error.shape[:3], len(coarse), 2))
-    position = np.full(error.shape[3], -1)
-    position[coarse] = np.arange(len(coarse))
-    for chunk in _chunks(np.array(np.nonzero(everywhere))):
-        offsets = fitted.predict(context(surface, chunk), chunk[0])
-        grid[chunk[0], chunk[1], chunk[2], position[chunk[3]]] = offsets
-    return grid, left_out, nodes
-
-
-def site_halves(axes: Axes) -> NDArray[np.int64]:
-    """Which half, 0 or 1, each site [N, K] is in: quantiles of one are calibrated on the other."""
-    return _site_quarters(axes) % 2
-
-
-def _site_quarters(axes: Axes) -> NDArray[np.int64]:
-    # two bits of one hash: another salt would shift a CRC by a constant, and tell nothing new
-    return site_folds(axes, 4, salt="half")
 
 
 def widening(
@@ -281,8 +208,3 @@ def transfer_offsets(
         max((high for _, high in found.values()), default=UNTESTED_OFFSET),
     )
     return found
-
-
-def _chunks(nodes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, nodes.shape[1], _CHUNK):
-        yield nodes[:, start : start + _CHUNK]

@@ -1,14 +1,13 @@
 """Conformal intervals: learned offsets around the median, calibrated on rows they never saw.
 
-Conformalised quantile regression (Romano, Patterson, Candes 2019) on logarithmic errors, with one
-calibration factor for each group (Mondrian). Offsets are fitted on one half of the sites and
-calibrated on the other, both ways round.
+Conformalised quantile regression (Romano, Patterson, Candes 2019) on logarithmic errors. Quantiles
+are fitted on one half of the sites and calibrated on the other, both ways round; `offsets.py` does
+that on the grid, with one calibration factor for each deployment (Mondrian).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,9 @@ from perfcast.predictors.interrupts import interrupts_deferred
 __all__ = [
     "MIN_OFFSET",
     "UNTESTED_OFFSET",
-    "Offsets",
     "balanced",
     "conformal_factor",
-    "fit_offsets",
+    "fit_quantiles",
     "raw_offsets",
     "scores",
     "tail_offsets",
@@ -37,24 +35,10 @@ UNTESTED_OFFSET = float(np.log(2.0))
 """A factor of two each way, where no measurement could be left out to test an answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offsets:
-    """Two quantile models and the calibration factor of each group."""
-
-    models: tuple[Any, ...]
-    factors: NDArray[np.float64]
-
-    def predict(self, X: NDArray[np.float32], group: NDArray[Any]) -> NDArray[np.float64]:
-        """Offsets below and above the median in log units, both positive: [R, 2]."""
-        raw = np.mean([raw_offsets(model, X) for model in self.models], axis=0)
-        return np.asarray(raw * self.factors[group][:, None])
-
-
-def fit_offsets(
+def fit_quantiles(
     X: NDArray[np.float32],
     error: NDArray[np.float64],
     *,
-    group: NDArray[Any],
     half: NDArray[np.bool_],
     coverage: float,
     trees: int = 120,
@@ -62,11 +46,9 @@ def fit_offsets(
     max_rows: int = 600_000,
     threads: int = 2,
     seed: int = 0,
-) -> Offsets:
-    """Fit on X [R, F] and left-out log errors [R].
-
-    `group` [R] counts from 0, each has a calibration factor; `half` [R] splits the sites.
-    """
+) -> tuple[Any, Any]:
+    """Models of both tails of log errors [R] given X [R, F]: one fitted where `half` [R], one
+    where not. `raw_offsets` reads them."""
     xgb = _xgboost()
     tail = (1.0 - coverage) / 2.0
     parameters = {
@@ -81,19 +63,14 @@ def fit_offsets(
         "seed": seed,
     }
     random = np.random.default_rng(seed)
-    models, score = [], np.empty(len(error))
+    models = []
     for side in (half, ~half):
-        rows = np.flatnonzero(side)
-        rows = random.permutation(rows)[:max_rows]
+        rows = random.permutation(np.flatnonzero(side))[:max_rows]
         with interrupts_deferred():
             matrix = xgb.QuantileDMatrix(X[rows], error[rows], nthread=threads)
-        model = xgb.train(parameters, matrix, trees)
-        offsets = raw_offsets(model, X[~side])
-        score[~side] = scores(error[~side], offsets)
-        models.append(model)
-    size = int(group.max()) + 1
-    factors = np.array([conformal_factor(score[group == g], coverage) for g in range(size)])
-    return Offsets(tuple(models), factors)
+        models.append(xgb.train(parameters, matrix, trees))
+    first, second = models
+    return first, second
 
 
 def conformal_factor(score: NDArray[np.float64], coverage: float) -> float:

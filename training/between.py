@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from perfcast.errors import DataError
 from perfcast.features.gemm import FLOOR_CONSTANTS
 from perfcast.features.tasks import GEMM
-from perfcast.predictors.assemble import coarse_nodes
 from perfcast.predictors.export import names_to_codes
 from perfcast.predictors.gemm import answer
 from perfcast.predictors.intervals import conformal_factor, scores
+from perfcast.predictors.offsets import coarse_nodes
 from perfcast.training.dataset import DataSet
 from perfcast.training.gemm import Fit, Options
 from perfcast.training.gemm_bundle import tables_of

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcast.features.versions import version_key
-from perfcast.predictors.assemble import coarse_nodes
 from perfcast.predictors.campaign import Campaign, Deployment
+from perfcast.predictors.offsets import coarse_nodes
 from perfcast.predictors.transfer import unmeasured_deployments
 from perfcast.training.dataset import DataSet
 from perfcast.training.gemm_needs import FAMILIES, family, require_enough

@@ -6,9 +6,9 @@ import numpy as np
 
 from perfcast.errors import DataError
 from perfcast.features.hardware import GPUS
-from perfcast.predictors.assemble import site_halves
 from perfcast.predictors.campaign import Campaign
 from perfcast.predictors.latency import site_folds
+from perfcast.predictors.offsets import site_halves
 
 __all__ = ["FAMILIES", "family", "require_enough"]
 

@@ -7,6 +7,7 @@ none of the figures.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from perfcast.predictors.boosting import WATCHED_FOLD
 from perfcast.predictors.campaign import Campaign
 from perfcast.predictors.intervals import worst_offsets
 from perfcast.predictors.latency import site_folds
-from perfcast.predictors.lattice import Lattice, bracket
+from perfcast.predictors.lattice import Lattice
 from perfcast.predictors.stand_in import allowance, allowances, stand_ins
 from perfcast.training.dataset import Category
 from perfcast.training.gemm import Fit, Options, newest_positions, transfer_errors
-from perfcast.training.report import Forecast, Report, ReportRow, Scores, evaluate
+from perfcast.training.report import Forecast, Report, evaluate
 
 __all__ = ["leave_one_gpu_mape", "metrics_for_card", "reports"]
 
@@ -57,7 +58,7 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
     rows = np.isfinite(fit.error) & counted
     out["site"] = _report(
         "sites left out", "latency_ms", campaign, rows, log_latency[rows],
-        _as_read(fit, fit.left_out_offsets, fit.offsets, rows),
+        _as_read(fit.left_out_offsets, fit.offsets, rows),
     )  # fmt: skip
     step = np.broadcast_to(
         steps_beyond(campaign.axes, campaign.values)[None, :, :, None], campaign.values.shape
@@ -68,7 +69,7 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
         out["frontier"] = _report(
             "a quarter to half an octave beyond the largest size seen", "latency_ms", campaign,
             rows, np.log(campaign.values[rows]) - fit.frontier_error[rows],
-            _as_read(fit, fit.left_out_offsets, fit.offsets, rows) * wider[:, None],
+            _as_read(fit.left_out_offsets, fit.offsets, rows) * wider[:, None],
         )  # fmt: skip
     rows = np.isfinite(fit.transfer_error)
     if rows.any():
@@ -84,7 +85,7 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
     stored = Lattice.pack(np.concatenate([fit.log_power, fit.power_full]), np.uint8).unpack()
     out["power"] = _report(
         "sites left out", "power_w", fit.power, rows, stored[len(fit.log_power) :][rows],
-        _as_read(fit, fit.power_left_out_offsets, fit.power_offsets, rows),
+        _as_read(fit.power_left_out_offsets, fit.power_offsets, rows),
     )  # fmt: skip
     power_gpu = _power_gpu(fit, options)
     if power_gpu is not None:
@@ -93,26 +94,14 @@ def reports(fit: Fit, options: Options) -> dict[str, Report]:
 
 
 def _as_read(
-    fit: Fit, left_out: NDArray[np.float64], shipped: NDArray[np.float64], rows: NDArray[np.bool_]
+    left_out: NDArray[np.float64], shipped: NDArray[np.float64], rows: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Left-out offsets [R, 2] at `rows` as the bundle would tell them.
-
-    `left_out` [D, N, K, M, 2] has offsets where something was measured; they are read off the
-    coarse values of m as `shipped` [D, N, K, C, 2] is, and stored in as many bits.
-    """
-    g, i, j, h = np.nonzero(rows)
-    m = fit.campaign.axes.m
-    place = bracket(np, m[fit.coarse], m.astype(np.int64))
-    left, share = place.left[h], place.share[h][:, None]
-    logs = np.log(left_out)
-    read = (1.0 - share) * logs[g, i, j, fit.coarse[left]]
-    read += share * logs[g, i, j, fit.coarse[left + 1]]
-    own = logs[g, i, j, h]
-    read = np.where(np.isfinite(read), read, own)  # a coarse m was not measured there
-    out = np.empty_like(read)
+    """Left-out offsets [R, 2] at `rows`, in as many bits as the `shipped` ones are stored in."""
+    out = np.empty((int(rows.sum()), 2))
     for side in (0, 1):
         beside = np.log(shipped[..., side]).ravel()
-        packed = Lattice.pack(np.concatenate([beside, read[:, side]]), np.uint8)
+        own = np.log(left_out[..., side][rows])
+        packed = Lattice.pack(np.concatenate([beside, own]), np.uint8)
         out[:, side] = np.exp(packed.unpack()[len(beside) :])
     return out
 
@@ -141,24 +130,29 @@ def _version(
 
 def _power_gpu(fit: Fit, options: Options) -> Report | None:
     """Power of each GPU predicted from the others; an interval is the widest any other needs."""
-    rows = []
-    for gpu, error in fit.power_transfer_errors.items():
-        others = [e for name, e in fit.power_transfer_errors.items() if name != gpu]
-        if not others:
-            continue
-        low, high = worst_offsets(others, options.coverage)
-        ape = 100 * np.abs(np.expm1(-error))
-        scores = Scores(
-            rows=len(error),
-            answered=len(error),
-            median_ape_percent=float(np.median(ape)),
-            mean_ape_percent=float(np.mean(ape)),
-            p90_ape_percent=float(np.quantile(ape, 0.9)),
-            coverage_percent=float(100 * np.mean((error >= -low) & (error <= high))),
-            median_width_percent=float(100 * (np.exp(high) - np.exp(-low))),
-        )
-        rows.append(ReportRow(by=("gpu",), values=(gpu,), scores=scores, baselines={}))
-    return Report(title="GPU left out", quantity="power_w", rows=tuple(rows)) if rows else None
+    found = fit.power_transfer_errors
+    if len(found) < 2:
+        return None
+    errors, offsets, gpus = [], [], []
+    for gpu, error in found.items():
+        others = [e for name, e in found.items() if name != gpu]
+        errors.append(error)
+        offsets.append(np.broadcast_to(worst_offsets(others, options.coverage), (len(error), 2)))
+        gpus += [gpu] * len(error)
+    error, offset = np.concatenate(errors), np.concatenate(offsets)
+    one = np.ones_like(error)  # the errors tell the ratio of truth to forecast, which is all
+    levels, codes = np.unique(gpus, return_inverse=True)
+    report = evaluate(
+        np.exp(error),
+        Forecast(one, np.exp(-offset[:, 0]), np.exp(offset[:, 1])),
+        {"gpu": Category(codes.astype(np.int32), tuple(map(str, levels)))},
+        title="GPU left out", quantity="power_w", breakdowns=((), ("gpu",)),
+    )  # fmt: skip
+    rows = [
+        replace(row, scores=replace(row.scores, r2=None, r2_log=None))  # of ratios: meaningless
+        for row in report.rows
+    ]
+    return replace(report, rows=tuple(rows))
 
 
 def leave_one_gpu_mape(report: Report) -> dict[str, float]:

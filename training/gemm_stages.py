@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcast.predictors.assemble import node_offsets, widening
+from perfcast.predictors.assemble import widening
 from perfcast.predictors.boosting import CrossFitBoosting
 from perfcast.predictors.campaign import Axes, Campaign, Deployment
 from perfcast.predictors.latency import fit_latency, frontier_axis
+from perfcast.predictors.lattice import Lattice
+from perfcast.predictors.offsets import node_offsets
 from perfcast.predictors.power import fit_power, fit_power_transfer
 from perfcast.predictors.transfer import (
     fit_transfer,
@@ -96,8 +98,10 @@ def intervals_stage(
     campaign: Campaign, latency: Arrays, coarse: NDArray[np.int64], options: Options
 ) -> Arrays:
     """Offsets at the `coarse` values of m and at left-out rows, and how they widen elsewhere."""
+    stored = Lattice.pack(latency["log_ratio"], np.float16).unpack()
+    error = latency["error"] + latency["log_ratio"] - stored
     grid, left_out, nodes = node_offsets(
-        campaign, latency["log_floor"], latency["log_ratio"], latency["error"],
+        campaign, latency["log_floor"], latency["log_ratio"], error,
         coarse=coarse, coverage=options.coverage, seed=options.seed, threads=options.threads,
     )  # fmt: skip
     scattered = np.full((*latency["error"].shape, 2), np.nan)
@@ -160,12 +164,6 @@ def power_stage(
     nodes = fit_power(
         power, known, boosting=_boosting(options, depth=8, learning_rate=0.06, slope=0.03, clip=0.7)
     )
-    offsets, left_out, where = node_offsets(
-        power, known, nodes.log_power, nodes.error,
-        coarse=coarse, coverage=options.coverage, seed=options.seed, threads=options.threads,
-    )  # fmt: skip
-    scattered = np.full((*nodes.error.shape, 2), np.nan)
-    scattered[tuple(where)] = left_out
     transfer = fit_power_transfer(
         power, known, seed=options.seed,
         boosting=_boosting(options, trees=150, depth=4, slope=1.0, clip=4.0, patience=0),
@@ -178,6 +176,15 @@ def power_stage(
         else:
             full = transfer.predict(deployment, campaign.axes, everywhere[position])
         log_power[position] = full
+    # the bundle rounds power to steps of about 1 %: intervals have to hold that too
+    packed = Lattice.pack(np.concatenate([log_power, nodes.log_power]), np.uint8)
+    stored = packed.unpack()[len(log_power) :]
+    offsets, left_out, where = node_offsets(
+        power, known, nodes.log_power, nodes.error + nodes.log_power - stored,
+        coarse=coarse, coverage=options.coverage, seed=options.seed, threads=options.threads,
+    )  # fmt: skip
+    scattered = np.full((*nodes.error.shape, 2), np.nan)
+    scattered[tuple(where)] = left_out
     return {
         "log_power": log_power,
         "full": nodes.log_power,

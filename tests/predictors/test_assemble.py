@@ -2,33 +2,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from perfcast.features.hardware import GPUS
 from perfcast.predictors import gemm
 from perfcast.predictors.assemble import (
     blend,
-    coarse_nodes,
     directory,
     facts_row,
-    node_offsets,
-    site_halves,
     steps_beyond,
     transfer_offsets,
     widening,
 )
-from perfcast.predictors.campaign import Axes, Campaign, Deployment
+from perfcast.predictors.campaign import Axes, Deployment
 from perfcast.predictors.gemm import COLUMNS, Directory
 from perfcast.predictors.intervals import (
-    MIN_OFFSET,
     UNTESTED_OFFSET,
     tail_offsets,
     worst_offsets,
 )
-from perfcast.predictors.latency import site_folds
-from tests.predictors.campaigns import AXES, CONSTANTS, H100, H200, H200_TRTLLM, campaign, log_truth
+from tests.predictors.campaigns import AXES, CONSTANTS, H200, H200_TRTLLM
 
 OLD = H200._replace(framework_version="0.9.0")
 A100 = H200._replace(gpu="a100_sxm")
@@ -39,31 +32,6 @@ TRTLLM_B200 = H200_TRTLLM._replace(gpu="b200_sxm")
 DEPLOYMENTS = (TRTLLM_B200, H100_SGLANG, H200_TRTLLM, OLD, H200, A100, SGLANG, VLLM_B200)
 MEASURED = 5
 FRAMEWORKS = ("sglang", "trtllm", "vllm")
-
-axes = st.lists(st.integers(1, 2**24), min_size=2, max_size=90, unique=True).map(
-    lambda nodes: np.array(sorted(nodes), dtype=np.float64)
-)
-
-
-@given(axes, st.integers(2, 40))
-def test_coarse_nodes(nodes: NDArray[np.float64], count: int) -> None:
-    found = coarse_nodes(nodes, count)
-    assert found[0] == 0 and found[-1] == len(nodes) - 1, "ends included"
-    assert (np.diff(found) > 0).all()
-    assert 2 <= len(found) <= count
-    # no node lies further from a coarse one than half a step, or the gap that is there anyway
-    logs = np.log(nodes)
-    step = (logs[-1] - logs[0]) / (count - 1)
-    wanted = np.linspace(logs[0], logs[-1], count)
-    nearest = np.abs(logs[found][:, None] - wanted).min(axis=1)
-    largest_gap = np.diff(logs).max()
-    assert (nearest <= max(step, largest_gap) / 2 + 1e-9).all()
-
-
-def test_coarse_nodes_by_hand() -> None:
-    nodes = np.exp2(np.arange(13))
-    assert coarse_nodes(nodes, 5).tolist() == [0, 3, 6, 9, 12]
-    assert coarse_nodes(nodes).tolist() == list(range(13)), "all, where there are few"
 
 
 def test_blend() -> None:
@@ -206,7 +174,8 @@ def test_widening_between_nodes() -> None:
     nothing, offsets = constant(np.nan), constant(0.02, 2)
 
     def needed(bend: NDArray[np.float64]) -> list[float]:
-        return widening(AXES, straight + bend, constant(0.0), nothing, offsets, 0.9)[0].tolist()
+        found, _ = widening(AXES, straight + bend, constant(0.0), nothing, offsets, 0.9)
+        return [float(factor) for factor in found]
 
     assert needed(constant(0.0)) == [1.0, 1.0, 1.0]
     for axis, count in enumerate(AXES.shape):
@@ -254,46 +223,3 @@ def test_widening_beyond() -> None:
     for silent in (100 * frontier, np.full_like(flat, np.nan)):
         found = widening(far, flat, flat, silent, offsets, 0.9)
         assert found[1] == 1.0, "frontiers too far out say nothing"
-
-
-@pytest.fixture(scope="module")
-def noisy() -> tuple[Campaign, NDArray[np.float64]]:
-    """A campaign on 12 x 12 sites, and errors that small shapes have three times of."""
-    sizes = np.round(2.0 ** np.linspace(6, 13, 12))
-    axes = Axes(sizes, sizes, AXES.m)
-    measured = campaign((H100, H200), axes)
-    size = np.where(np.maximum.outer(sizes, sizes) < 1000, 0.06, 0.02)[None, :, :, None]
-    error = size * np.random.default_rng(1).standard_normal(measured.values.shape)
-    error[:, 3, 7] = np.nan
-    return measured, error
-
-
-def test_node_offsets(noisy: tuple[Campaign, NDArray[np.float64]]) -> None:
-    measured, error = noisy
-    log_floor, log_ratio = log_truth(measured.deployments, measured.axes), np.zeros(error.shape)
-    coarse = np.array([0, 3, 7])
-    grid, left_out, nodes = node_offsets(
-        measured, log_floor, log_ratio, error, coarse=coarse, coverage=0.9, threads=1
-    )
-    assert grid.shape == (2, 12, 12, 3, 2)
-    assert np.isfinite(grid).all() and (grid >= 0.5 * MIN_OFFSET).all()
-    assert left_out.shape == (np.isfinite(error).sum(), 2)
-    seen = error[tuple(nodes)]
-    assert np.isfinite(seen).all()
-    inside = (seen >= -left_out[:, 0]) & (seen <= left_out[:, 1])
-    for g in range(2):
-        assert inside[nodes[0] == g].mean() == pytest.approx(0.9, abs=0.035)
-    width = grid.sum(axis=-1).mean(axis=(0, 3))
-    assert width[:4, :4].mean() > 1.5 * width[8:, 8:].mean(), "wider where errors are larger"
-
-
-def test_halves_and_quarters_tell_sites_apart_whatever_their_names() -> None:
-    """Calibration must see sites of the row's own size: no split may follow a name's length."""
-    sizes = np.unique(np.round(2 ** np.linspace(5, 16, 40)))
-    axes = Axes(sizes, sizes, sizes)
-    part = site_folds(axes, 4, salt="half")
-    assert np.array_equal(site_halves(axes), part % 2)
-    length = np.array([[len(f"{n:.0f}x{k:.0f}") for k in sizes] for n in sizes])
-    for count in np.unique(length):
-        share = np.bincount(part[length == count], minlength=4) / (length == count).sum()
-        assert (share > 0.1).all(), count

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,8 @@ from numpy.typing import NDArray
 from perfcast.predictors.intervals import (
     MIN_OFFSET,
     UNTESTED_OFFSET,
-    Offsets,
     conformal_factor,
-    fit_offsets,
+    fit_quantiles,
     raw_offsets,
     scores,
     tail_offsets,
@@ -64,50 +65,53 @@ def rows(count: int, seed: int) -> Rows:
     return X, np.where(noise > 0, 2 * noise, noise) * size, group
 
 
+def half(count: int) -> NDArray[np.bool_]:
+    return np.asarray(np.arange(count) % 2 == 0)
+
+
+Models = tuple[Any, Any]
+
+
 @pytest.fixture(scope="module")
-def fitted() -> Offsets:
-    X, error, group = rows(4_000, 0)
-    half = np.arange(len(X)) % 2 == 0
-    return fit_offsets(X, error, group=group, half=half, coverage=0.9, trees=25, depth=3, threads=1)
+def fitted() -> Models:
+    X, error, _ = rows(4_000, 0)
+    return fit_quantiles(X, error, half=half(4_000), coverage=0.9, trees=25, depth=3, threads=1)
 
 
-def test_every_group_is_covered(fitted: Offsets) -> None:
-    X, error, group = rows(4_000, 1)
-    offsets = fitted.predict(X, group)
-    assert offsets.shape == (4_000, 2) and (offsets > 0).all()
-    inside = (error >= -offsets[:, 0]) & (error <= offsets[:, 1])
-    for g in range(2):
-        here = group == g
-        # three binomial deviations, and what 2,000 calibration rows leave to chance
-        room = 3 * np.sqrt(0.9 * 0.1 * (1 / here.sum() + 1 / 2_000))
-        assert inside[here].mean() == pytest.approx(0.9, abs=room)
+def test_width_follows_difficulty(fitted: Models) -> None:
+    easy, hard = (np.array([[x, 0.5, 0.5]], dtype=np.float32) for x in (0.05, 0.95))
+    for model in fitted:
+        narrow, wide = raw_offsets(model, easy), raw_offsets(model, hard)
+        assert (wide > 1.5 * narrow).all()
+        assert (wide[:, 1] > 1.5 * wide[:, 0]).all(), "upwards more than downwards"
 
 
-def test_width_follows_difficulty(fitted: Offsets) -> None:
-    easy = np.tile(np.array([[0.05, 0.5, 0.5]], dtype=np.float32), (2, 1))
-    hard = np.tile(np.array([[0.95, 0.5, 0.5]], dtype=np.float32), (2, 1))
-    group = np.arange(2)
-    narrow, wide = fitted.predict(easy, group), fitted.predict(hard, group)
-    assert (wide > 1.5 * narrow).all()
-    assert (narrow[1] > 1.5 * narrow[0]).all(), "group 1 is twice as uncertain"
-    assert (wide[:, 1] > 1.5 * wide[:, 0]).all(), "upwards more than downwards"
+def test_each_model_knows_one_half() -> None:
+    """Errors of the other half could be anything."""
+    X, error, _ = rows(2_000, 0)
+    changed = np.where(half(2_000), error, 10 * error)
+
+    def fit(values: NDArray[np.float64]) -> Models:
+        return fit_quantiles(
+            X, values, half=half(2_000), coverage=0.9, trees=10, depth=3, threads=1
+        )
+
+    (first, second), (same, other) = fit(error), fit(changed)
+    assert np.array_equal(raw_offsets(first, X), raw_offsets(same, X))
+    assert (raw_offsets(other, X) > 2 * raw_offsets(second, X)).mean() > 0.9
 
 
-def test_it_repeats(fitted: Offsets) -> None:
-    X, error, group = rows(4_000, 0)
-    half = np.arange(len(X)) % 2 == 0
-    again = fit_offsets(
-        X, error, group=group, half=half, coverage=0.9, trees=25, depth=3, threads=1
-    )
-    assert np.array_equal(again.factors, fitted.factors)
-    assert np.array_equal(again.predict(X, group), fitted.predict(X, group))
+def test_it_repeats(fitted: Models) -> None:
+    X, error, _ = rows(4_000, 0)
+    again = fit_quantiles(X, error, half=half(4_000), coverage=0.9, trees=25, depth=3, threads=1)
+    for one, other in zip(fitted, again, strict=True):
+        assert np.array_equal(raw_offsets(one, X), raw_offsets(other, X))
 
 
 def test_no_timer_is_that_good() -> None:
-    X, _, group = rows(400, 2)
-    half = np.arange(400) % 2 == 0
-    silent = fit_offsets(
-        X, np.zeros(400), group=group, half=half, coverage=0.9, trees=3, depth=2, threads=1
+    X, _, _ = rows(400, 2)
+    silent = fit_quantiles(
+        X, np.zeros(400), half=half(400), coverage=0.9, trees=3, depth=2, threads=1
     )
-    for model in silent.models:
+    for model in silent:
         assert raw_offsets(model, X) == pytest.approx(MIN_OFFSET)
