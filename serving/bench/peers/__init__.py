@@ -6,7 +6,7 @@ answers, and measures them in turn with `wrk`. Ratios count; times depend on the
 
 `peers` says who is measured; `environments`, `processes` and `fleet` install and start them.
 `requests` writes the same question as each wants it, `checking` compares the answers, `wrk` sends
-the load, `long` one long request; `others` notices a machine that is not idle. `report` holds the
+the load, `long` one long request; `usage` notices a machine that is not idle. `report` holds the
 results against the bars and `tables` shows them. What is in `programs` runs in the peers'
 environments and is never imported.
 """

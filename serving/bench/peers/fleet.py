@@ -11,26 +11,29 @@ from importlib.metadata import version
 from pathlib import Path
 
 from perfcast.serving.bench.peers.environments import CannotInstall, Environment, prepare
-from perfcast.serving.bench.peers.others import Usage, usage_of_others
 from perfcast.serving.bench.peers.peers import SERVERS, Server
 from perfcast.serving.bench.peers.processes import CannotStart, free_port, running
+from perfcast.serving.bench.peers.usage import Usage, usage
 
 __all__ = ["Fleet", "started"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The servers that run. `absent` says why another does not; `work` is a folder for files."""
+    """The servers that run, by name: their ports, their processes' sessions, what they are made of.
+
+    `absent` says why another does not run; `work` is a folder for files.
+    """
 
     work: Path
     ports: dict[str, int] = field(default_factory=dict)
-    sessions: set[int] = field(default_factory=set)
+    sessions: dict[str, int] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
-    def usage_of_others(self) -> Usage | None:
-        """What neither these servers nor this process have used of the processors."""
-        return usage_of_others(self.sessions)
+    def usage(self) -> Usage | None:
+        """What these servers, and others, have used of the processors until now."""
+        return usage(self.sessions.values())
 
 
 @contextmanager
@@ -78,7 +81,7 @@ def _start(
         environment={"BENCH_MODEL": str(model.resolve()), **start.environment},
         folder=folder,
     )
-    fleet.sessions.add(stack.enter_context(process))
+    fleet.sessions[server.name] = stack.enter_context(process)
     fleet.ports[server.name] = port
     fleet.versions[server.name] = versions
 

@@ -15,7 +15,6 @@ import numpy as np
 from perfcast.serving.bench.peers.checking import WrongAnswer, check_server
 from perfcast.serving.bench.peers.fleet import Fleet, started
 from perfcast.serving.bench.peers.long import ROWS, LongFigures, measure_long
-from perfcast.serving.bench.peers.others import used_between
 from perfcast.serving.bench.peers.peers import TARGETS, Target
 from perfcast.serving.bench.peers.report import Figures, Report, Sample, figures_of
 from perfcast.serving.bench.peers.requests import FORMS, Columns, http_bytes
@@ -114,11 +113,7 @@ def _measure_loads(
                     if attempt:
                         time.sleep(_PAUSE_S)
                     sample = _sample(
-                        files[target.name],
-                        fleet.ports[target.server],
-                        connections=connections,
-                        seconds=options.seconds,
-                        fleet=fleet,
+                        files[target.name], target.server, connections, options.seconds, fleet
                     )
                     found.append(sample)
                     say(f"{turn + 1}: {target.label}, {connections}: {sample}")
@@ -127,10 +122,14 @@ def _measure_loads(
     return {key: figures_of(found) for key, found in samples.items()}
 
 
-def _sample(requests: Path, port: int, *, connections: int, seconds: float, fleet: Fleet) -> Sample:
-    before = fleet.usage_of_others()
-    load = run_wrk(requests, port, connections=connections, seconds=seconds)
-    return Sample(load=load, others=used_between(before, fleet.usage_of_others()))
+def _sample(requests: Path, server: str, connections: int, seconds: float, fleet: Fleet) -> Sample:
+    before = fleet.usage()
+    load = run_wrk(requests, fleet.ports[server], connections=connections, seconds=seconds)
+    after = fleet.usage()
+    if before is None or after is None:
+        return Sample(load=load, server_s=None, others=None)
+    used = after.session_since(before, fleet.sessions[server])
+    return Sample(load=load, server_s=used, others=after.others_since(before))
 
 
 def _measure_long(
@@ -149,9 +148,10 @@ def _measure_long(
             paths[form] = path
 
     def others(run: Callable[[], None]) -> float | None:
-        before = fleet.usage_of_others()
+        before = fleet.usage()
         run()
-        return used_between(before, fleet.usage_of_others())
+        after = fleet.usage()
+        return None if before is None or after is None else after.others_since(before)
 
     return measure_long(
         predictor, port, questions, paths=paths, repeats=options.repeats, others=others

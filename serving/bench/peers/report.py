@@ -18,9 +18,13 @@ DISTURBED_ABOVE: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One run of wrk, and how many processors others kept busy meanwhile (None: not known)."""
+    """One run of wrk, and who used the processors meanwhile (None: not known).
+
+    `server_s`: seconds that the server used; `others`: how many processors others kept busy.
+    """
 
     load: Load
+    server_s: float | None
     others: float | None
 
     @property
@@ -39,12 +43,14 @@ class Sample:
 class Figures:
     """Medians over the samples of one target at one number of connections.
 
-    Of the undisturbed ones, if there are any; `undisturbed` says how many.
+    Of the undisturbed ones, if there are any; `undisturbed` says how many. `server_us` is the
+    processor time that the server used for a request (None: not known).
     """
 
     p50_us: float
     p99_us: float
     per_second: float
+    server_us: float | None
     samples: int
     undisturbed: int
     errors: int
@@ -54,6 +60,7 @@ class Figures:
             "p50_us": self.p50_us,
             "p99_us": self.p99_us,
             "requests_per_second": self.per_second,
+            "server_processor_us": self.server_us,
             "samples": self.samples,
             "undisturbed_samples": self.undisturbed,
             "errors": self.errors,
@@ -63,11 +70,18 @@ class Figures:
 def figures_of(samples: Sequence[Sample]) -> Figures:
     """What `samples`, of which there is at least one, come to."""
     calm = [sample for sample in samples if not sample.disturbed]
-    loads = [sample.load for sample in calm or samples]
+    counted = calm or samples
+    loads = [sample.load for sample in counted]
+    used = [
+        sample.server_s / sample.load.requests * 1e6
+        for sample in counted
+        if sample.server_s is not None and sample.load.requests
+    ]
     return Figures(
         p50_us=statistics.median(load.p50_us for load in loads),
         p99_us=statistics.median(load.p99_us for load in loads),
         per_second=statistics.median(load.per_second for load in loads),
+        server_us=statistics.median(used) if used else None,
         samples=len(samples),
         undisturbed=len(calm),
         errors=sum(sample.load.errors for sample in samples),

@@ -13,14 +13,22 @@ from perfcast.serving.bench.peers.tables import bars_table, loads_table, long_ta
 from perfcast.serving.bench.peers.wrk import Load
 
 
-def sample(p50_us: float, *, requests: int = 100, others: float | None = 0.0) -> Sample:
+def sample(
+    p50_us: float, *, requests: int = 100, others: float | None = 0.0, server_s: float | None = 1.0
+) -> Sample:
     load = Load(requests=requests, seconds=2.0, p50_us=p50_us, p90_us=0, p99_us=9, errors=1)
-    return Sample(load=load, others=others)
+    return Sample(load=load, server_s=server_s, others=others)
 
 
 def figures(p50_us: float, per_second: float) -> Figures:
     return Figures(
-        p50_us=p50_us, p99_us=1000.0, per_second=per_second, samples=3, undisturbed=2, errors=0
+        p50_us=p50_us,
+        p99_us=1000.0,
+        per_second=per_second,
+        server_us=150.4,
+        samples=3,
+        undisturbed=2,
+        errors=0,
     )
 
 
@@ -54,11 +62,17 @@ def test_medians_of_what_was_undisturbed() -> None:
     found = figures_of([sample(10), sample(99, others=0.5), sample(20), sample(12, others=None)])
     assert (found.p50_us, found.samples, found.undisturbed, found.errors) == (12, 4, 3, 4)
     assert found.per_second == 50.0
+    assert found.server_us == 10_000.0
 
 
 def test_medians_where_everything_was_disturbed() -> None:
     found = figures_of([sample(10, others=0.2), sample(30, others=1.0)])
     assert (found.p50_us, found.undisturbed) == (20, 0)
+
+
+def test_processor_time_may_be_unknown() -> None:
+    assert figures_of([sample(10, server_s=None)]).server_us is None
+    assert figures_of([sample(10, requests=0)]).server_us is None
 
 
 def test_a_sample_says_what_disturbed_it() -> None:
@@ -103,5 +117,6 @@ def test_tables(report: Report) -> None:
     assert "reached" in lines[BARS[1].what] and "at least 2.5" in lines[BARS[1].what]
     assert "missed" in lines[BARS[0].what] and "1.2" in lines[BARS[0].what]
     assert "6,000" in lines["BINARY"] and "4 of 6" in lines["BINARY"]
+    assert "150 us" in lines["BINARY"]
     assert "BENTOML" not in text
     assert "11.00 ms" in lines["10,000 rows, binary"]
