@@ -91,6 +91,8 @@ async def _run(
                 client.due(began + asked / rate)
                 asked += 1
             await asyncio.sleep(_TICK_S)
+        for late in range(asked, int(seconds * rate)):
+            client.due(began + late / rate)
     client.outcome.seconds = time.perf_counter() - began
     await client.finish()
     return client.outcome
