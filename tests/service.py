@@ -11,6 +11,7 @@ import uvicorn
 
 from perfcast.serving.app import create_app
 from perfcast.serving.listening import listen
+from perfcast.serving.operations.protocol import Connection
 from perfcast.settings import Settings
 
 
@@ -19,7 +20,9 @@ def running(settings: Settings) -> Iterator[str]:
     """Serve in a thread while the block runs; gives the address, such as http://127.0.0.1:4711."""
     with listen("127.0.0.1", 0) as listener:
         server = uvicorn.Server(
-            uvicorn.Config(create_app(settings), log_level="critical", access_log=False)
+            uvicorn.Config(
+                create_app(settings), http=Connection, log_level="critical", access_log=False
+            )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
