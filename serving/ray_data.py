@@ -145,18 +145,21 @@ def _cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes out unasked
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters arrives as RayError
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+    try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes out unasked
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors come as RayError
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except Exception as error:  # of no class of its own, if the machine is too busy to start it
+        raise PerfcastError(f"no Ray to work with: {str(error).strip()}") from error
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from perfcast.errors import InvalidInput, MissingExtra, NotReady
+from perfcast.errors import InvalidInput, MissingExtra, NotReady, PerfcastError
 from perfcast.serving import folders
 from perfcast.serving import ray as ray_serving
 from perfcast.serving.app import create_app
@@ -47,14 +49,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
         patch.setenv("RAY_AUTH_TOKEN", os.urandom(32).hex())  # else one is kept in the home folder
         patch.setenv("PYTHONPATH", str(ROOT))  # for the workers
-        ray.init(
-            address="local",
-            num_cpus=4,
-            include_dashboard=False,
-            object_store_memory=80 * 2**20,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
+        for left in (2, 1, 0):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=4,
+                    include_dashboard=False,
+                    object_store_memory=80 * 2**20,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                )
+                break
+            except Exception as error:  # it gives itself 30 seconds, which may be too few
+                if not left or "timed out during startup" not in str(error):
+                    raise
+                ray.shutdown()
+            with warnings.catch_warnings():  # of processes that it has not waited for
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
         yield ray
         ray.shutdown()
 
@@ -352,6 +364,21 @@ def test_another_model_than_the_job_began_with_is_refused(tmp_path: Path) -> Non
     (outcome,) = worker(columns)["outcome"]
     assert json.loads(outcome)["error"] == "BundleError"
     assert "not the model that the job began with" in outcome
+
+
+def test_a_ray_that_cannot_be_reached_is_told(
+    tmp_path: Path, gemm: GemmPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'perfcast[ray]'")
+    from perfcast.serving.ray_data import run_on_ray
+
+    def fail(**_options: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(PerfcastError, match=r"no Ray to work with: The current node timed out"):
+        next(run_on_ray(gemm, [], lambda _rows: None))
 
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
