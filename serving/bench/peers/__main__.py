@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure perfcast's service beside FastAPI, MLServer and BentoML with the same model."""
+    signal.signal(signal.SIGTERM, _stop)  # the servers must not outlive this
     progress = Console(stderr=True)
     options = Options(
         cache=cache.expanduser().resolve(), seconds=seconds, rounds=rounds, retries=retries
@@ -54,6 +56,10 @@ def run(
         console.print(f"{who}: {listed}", highlight=False)
     for what, why in report.absent.items():
         console.print(f"not measured: {what}: {why}", style="bold", markup=False)
+
+
+def _stop(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -20,20 +20,20 @@ __all__ = ["Fleet", "started"]
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The servers that run, by name: their ports, their processes' sessions, what they are made of.
+    """The servers that run, by name: their ports, their first processes, what they are made of.
 
     `absent` says why another does not run; `work` is a folder for files.
     """
 
     work: Path
     ports: dict[str, int] = field(default_factory=dict)
-    sessions: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, int] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
     def usage(self) -> Usage | None:
         """What these servers, and others, have used of the processors until now."""
-        return usage(self.sessions.values())
+        return usage(self.processes.values())
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def _start(
         environment={"BENCH_MODEL": str(model.resolve()), **start.environment},
         folder=folder,
     )
-    fleet.sessions[server.name] = stack.enter_context(process)
+    fleet.processes[server.name] = stack.enter_context(process)
     fleet.ports[server.name] = port
     fleet.versions[server.name] = versions
 

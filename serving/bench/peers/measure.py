@@ -128,7 +128,7 @@ def _sample(requests: Path, server: str, connections: int, seconds: float, fleet
     after = fleet.usage()
     if before is None or after is None:
         return Sample(load=load, server_s=None, others=None)
-    used = after.session_since(before, fleet.sessions[server])
+    used = after.server_since(before, fleet.processes[server])
     return Sample(load=load, server_s=used, others=after.others_since(before))
 
 

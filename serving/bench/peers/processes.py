@@ -14,10 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from perfcast.serving.bench.peers.usage import family, processes
+
 __all__ = ["CannotStart", "free_port", "running"]
 
 _START_S = 90.0
 _STOP_S = 15.0
+_ORPHANS_S = 2.0
 
 
 class CannotStart(Exception):
@@ -38,8 +41,7 @@ def running(
 ) -> Iterator[int]:
     """Run `command` in `folder` while the block runs, from when GET `ready` succeeds on `port`.
 
-    Gives the id of its process, of its group and of its session, which are one. `environment` is
-    added to this process's. Raises `CannotStart`.
+    Gives the id of its process. `environment` is added to this process's. Raises `CannotStart`.
     """
     with tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(
@@ -76,9 +78,24 @@ def _answers(port: int, path: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    for what in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):  # nobody is left in the group
-            os.killpg(process.pid, what)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_STOP_S)
-    # the second signal is for children that outlived their parent; it reaches nobody else
+    """Ask the process to end, and make sure that it and its descendants have."""
+    children = family(process.pid, processes()) - {process.pid}
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_STOP_S)
+    process.kill()
+    process.wait()
+    for pid in _left(children):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended after all
+            os.kill(pid, signal.SIGKILL)
+    _left(children)
+
+
+def _left(children: set[int]) -> set[int]:
+    """Those of `children` that run on although they had time to end."""
+    deadline = time.monotonic() + _ORPHANS_S
+    while True:
+        left = {pid for pid, each in processes().items() if pid in children and not each.ended}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
