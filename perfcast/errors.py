@@ -10,6 +10,7 @@ PerfcastError                 500
 ├── TooLarge                  413   more rows, bytes or candidates than the stated limit
 │   └── HeadTooLarge          431   more bytes or lines of headers than a request may have
 ├── NotFound                  404   no such route
+├── MethodNotAllowed          405   a route that has other methods
 ├── Unauthorized              401   no token, or not the right one
 ├── RateLimited               429   more requests than one client may send
 ├── NotReady                  503   no model loaded yet, or shutting down
@@ -38,6 +39,7 @@ __all__ = [
     "HeadTooLarge",
     "InvalidInput",
     "MalformedRequest",
+    "MethodNotAllowed",
     "MissingExtra",
     "NotFound",
     "NotReady",
@@ -158,6 +160,16 @@ class NotFound(PerfcastError):
     """There is no such route, or none that is open to anybody."""
 
     http_status = 404
+
+
+class MethodNotAllowed(PerfcastError):
+    """The route is asked by other methods."""
+
+    http_status = 405
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"{method} is not allowed here, {allowed[0]} is")
+        self.allowed = tuple(allowed)
 
 
 class RateLimited(PerfcastError):

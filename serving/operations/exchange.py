@@ -30,7 +30,7 @@ class Exchange:
     __slots__ = (
         "_closing", "_max_bytes", "_metrics", "_path", "_receive", "_refusal", "_send", "_task",
         "_timer", "arrived", "began", "expired", "received", "request_id", "running", "started",
-        "status", "waiting",
+        "status", "suspected", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,8 @@ class Exchange:
         self.began = began
         self.arrived = False
         """Whether the whole body is here."""
+        self.suspected = False
+        """Whether its body was found missing when it should have been here."""
         self.waiting = False
         self.running = False
         """Whether it counts against the bound on requests: slow clients do not."""

@@ -18,7 +18,13 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perfcast.errors import NotReady, PerfcastError, RateLimited, Unauthorized
+from perfcast.errors import (
+    MethodNotAllowed,
+    NotReady,
+    PerfcastError,
+    RateLimited,
+    Unauthorized,
+)
 from perfcast.serving.operations.admission import Admission
 from perfcast.serving.operations.exchange import EXCHANGE, Exchange
 from perfcast.serving.operations.lifecycle import STOPPING, Lifecycle
@@ -34,6 +40,7 @@ __all__ = ["Gate"]
 
 _MOST_PATHS: Final = 1_024
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="perfcast"')
+_READING: Final = ("GET", "HEAD")
 _TICK_S: Final = 0.25
 
 _log = logging.getLogger("perfcast")
@@ -113,7 +120,7 @@ class Gate:
             self._look_later()
         try:
             if place.kind is Kind.METRICS:
-                await self._tell(headers, exchange)
+                await self._tell(scope["method"], headers, exchange)
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
@@ -185,8 +192,12 @@ class Gate:
             client=(scope.get("client") or ("",))[0],
         )
 
-    async def _tell(self, headers: Mapping[bytes, bytes], exchange: Exchange) -> None:
+    async def _tell(self, method: str, headers: Mapping[bytes, bytes], exchange: Exchange) -> None:
         """Answer with the metrics of all workers."""
+        if method not in _READING:
+            refusal = MethodNotAllowed(method, _READING)
+            await exchange.refuse(refusal, (b"allow", ", ".join(_READING).encode()))
+            return
         from perfcast.serving.operations.exposition import exposition  # nobody may ever ask
 
         accept = headers.get(b"accept", b"").decode("latin-1")
@@ -210,8 +221,14 @@ class Gate:
             age_s = now - exchange.began
             if age_s < self._soonest_s:
                 break
-            if age_s >= (self._deadline_s if exchange.arrived else self._body_timeout_s):
-                exchange.run_out()
+            if exchange.arrived:
+                if age_s >= self._deadline_s:
+                    exchange.run_out()
+            elif age_s >= self._body_timeout_s:
+                # at the second look: after a stall its body may be here, only not yet read
+                if exchange.suspected:
+                    exchange.run_out()
+                exchange.suspected = True
         self._looking = False
         if self._under_way:
             self._look_later()

@@ -38,6 +38,7 @@ MOST_HEAD_BYTES: Final = 64 * 1024
 MOST_HEADERS: Final = 128
 MOST_PIECES: Final = 65_536
 """Chunks of one body: each costs the same, however little is in it."""
+_AGAIN_S: Final = 0.05
 _DISCARDED_BODIES: Final = 4
 """A client that was refused early may still send so many of the largest bodies to nobody."""
 
@@ -246,8 +247,12 @@ class Connection(HttpToolsProtocol):
         soonest_ms = min(limits.settings.header_timeout_ms, limits.settings.body_timeout_ms)
         self._timer = self.loop.call_later(soonest_ms / 2e3, self._look, limits)
 
-    def _look(self, limits: Limits) -> None:
-        """Close the connection if the client has kept it waiting for too long."""
+    def _look(self, limits: Limits, suspected: float | None = None) -> None:
+        """Close the connection if the client has kept it waiting for too long.
+
+        Looked at twice: after a stall of this process, what the client sent long ago is still to be
+        read, and timers come before reading.
+        """
         if self.transport.is_closing():
             return
         if self._since is not None and self._idle:
@@ -255,6 +260,9 @@ class Connection(HttpToolsProtocol):
             head = self._in_head or self._latest is None
             settings = limits.settings
             if age_ms >= (settings.header_timeout_ms if head else settings.body_timeout_ms):
-                self._end(SlowRequest("the request took too long to arrive"))
+                if self._since == suspected:
+                    self._end(SlowRequest("the request took too long to arrive"))
+                else:
+                    self._timer = self.loop.call_later(_AGAIN_S, self._look, limits, self._since)
                 return
         self._look_later(limits)

@@ -36,7 +36,7 @@ def scope_of(path: str, headers: Mapping[str, str] | None = None) -> Scope:
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": "GET" if path == "/metrics" else "POST",
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
