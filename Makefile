@@ -42,7 +42,7 @@ train: $(VENV)/.train
 bench: $(VENV)/.base
 	$(BIN)/perfcast bench
 
-bench-serving: $(VENV)/.base
+bench-serving: $(VENV)/.fast
 	$(BIN)/python -m perfcast.serving.bench.peers
 
 # The built page is committed, so that nobody else needs node.
@@ -61,10 +61,14 @@ $(VENV)/.base: pyproject.toml | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
 
+$(VENV)/.fast: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[fast]'
+	@touch $@ $(VENV)/.base
+
 $(VENV)/.train: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[train]'
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[train,dev]'
+	$(PIP) --editable '.[train,fast,dev]'
 	@touch $@ $(VENV)/.train $(VENV)/.base
