@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 import perfcast
 from perfcast.serving.admin_routes import admin_router
+from perfcast.serving.document import DESCRIPTION, install_document
 from perfcast.serving.front import Front
 from perfcast.serving.health import health_router
 from perfcast.serving.oip.app import OpenInference
@@ -65,8 +66,10 @@ def create_api(registry: Registry, settings: Settings, lifecycle: Lifecycle) -> 
     app = FastAPI(
         title="perfcast",
         version=perfcast.__version__,
-        description="What a piece of machine-learning work will cost before it runs.",
+        description=DESCRIPTION,
         lifespan=lifespan,
+        # a redirection would name whatever host the request claims to be for
+        redirect_slashes=False,
     )
     install_handlers(app)
     app.include_router(health_router(registry, lifecycle))
@@ -74,4 +77,5 @@ def create_api(registry: Registry, settings: Settings, lifecycle: Lifecycle) -> 
     app.include_router(admin_router(registry, settings))
     app.include_router(v1_router(registry, settings))
     install_page(app)
+    install_document(app, settings)
     return app

@@ -58,8 +58,9 @@ def recommend(
     Raises `InvalidInput` or `UnknownValue` naming every bad argument, and `TooLarge` beyond
     `max_candidates` combinations of deployment and shape.
     """
-    limits = {"latency_ms": max_latency_ms, "power_w": max_power_w, "energy_mj": max_energy_mj}
-    _check_options(limits, objective, limit)
+    bounds = {"latency_ms": max_latency_ms, "power_w": max_power_w, "energy_mj": max_energy_mj}
+    _check_options(bounds, objective, limit)
+    limits = {name: None if bound is None else float(bound) for name, bound in bounds.items()}
     axes = _axes(predictor.task, {"gpu": gpus, "framework": frameworks, "dtype": dtypes})
     sizes, counts = read_shapes(predictor.task, shapes)
     deployments = list(itertools.product(*axes.values()))
@@ -176,7 +177,7 @@ def _check_options(limits: Mapping[str, object], objective: object, limit: objec
 
 def _positive(bound: object) -> bool:
     if type(bound) is int:
-        return 0 < bound < 2**63
+        return 0 < bound < 2**1023  # what a float can hold
     if not isinstance(bound, float | np.floating | np.integer):
         return False
     return math.isfinite(bound) and float(bound) > 0
@@ -271,7 +272,8 @@ def _closest_miss(
     excess = np.where(known & np.isfinite(totals.value[objective]), 0.0, np.inf)
     for name, bound in limits.items():
         if bound is not None:
-            ratio = totals.value[name] / bound
+            with np.errstate(over="ignore"):  # a bound can be next to nothing
+                ratio = totals.value[name] / bound
             excess = np.maximum(excess, np.where(np.isfinite(ratio), ratio, np.inf))
     return int(excess.argmin()) if np.isfinite(excess).any() else None
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from types import GenericAlias
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, create_model
 
 from perfcast.prediction import STATUSES
 from perfcast.serving.recommendation import Choice, Exclusion, Objective, Withheld
+from perfcast.serving.shapes import COUNT
 from perfcast.serving.task_info import InputInfo, OutputInfo, input_info, output_info
 from perfcast.task import Input, Task
 
@@ -34,8 +35,11 @@ __all__ = [
     "recommend_request",
     "request_body",
     "row_model",
+    "value_schema",
 ]
 
+_PRINTABLE = r"^(?: |[^\p{C}\p{Z}])*$"
+"""What Python calls printable: no control or format characters, and of all spaces only the one."""
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -152,21 +156,29 @@ def recommend_request(task: Task) -> type[BaseModel]:
     sizes: dict[str, Any] = {
         column.name: _input(column) for column in task.inputs if column.kind == "integer"
     }
-    sizes["count"] = (int, Field(default=1, ge=1, le=2**31, description="how often it runs"))
-    shape = create_model(f"{_title(task)}Shape", __config__=_STRICT, **sizes)
+    numbers = tuple(_item(column) for column in task.inputs if column.kind == "integer")
+    count = _item(COUNT)
+    sizes["count"] = (count, Field(default=1, description=COUNT.description))
+    named: Any = create_model(f"{_title(task)}Shape", __config__=_STRICT, **sizes)
+    shape = named | GenericAlias(tuple, numbers) | GenericAlias(tuple, (*numbers, count))
     bound = Annotated[float | None, Field(gt=0)]
-    choices: dict[str, Any] = {
-        f"{column.name}s": (
-            _list_of(_one_of(column.allowed)) | None,
-            Field(default=None, min_length=1, description=f"{column.description}; default: all"),
-        )
-        for column in task.inputs
-        if column.kind == "category"
-    }
+    choices: dict[str, Any] = {}
+    for column in task.inputs:
+        if column.kind == "category":
+            one = _one_of(column.allowed)
+            many: Any = Annotated[_list_of(one), Field(min_length=1)]
+            about = f"{column.description}; default: all"
+            choices[f"{column.name}s"] = (
+                one | many | None,
+                Field(default=None, description=about),
+            )
     return create_model(
         f"{_title(task)}RecommendRequest",
         __config__=_STRICT,
-        shapes=(_list_of(shape), Field(min_length=1)),
+        shapes=(
+            shape | Annotated[_list_of(shape), Field(min_length=1)],
+            Field(description="one shape, or many"),
+        ),
         **choices,
         max_latency_ms=(bound, Field(default=None, description="for all shapes together [ms]")),
         max_power_w=(bound, Field(default=None, description="mean power [W]")),
@@ -256,6 +268,11 @@ def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
     return inlined
 
 
+def value_schema(column: Input) -> dict[str, Any]:
+    """The JSON schema of one value of a column."""
+    return TypeAdapter(_item(column)).json_schema()
+
+
 def _title(task: Task) -> str:
     return task.name.title().replace("_", "")
 
@@ -284,7 +301,7 @@ def _item(column: Input) -> Any:
     """What one value of a column must be."""
     if column.kind == "integer":
         return Annotated[int, Field(ge=column.minimum, le=column.maximum)]
-    kind: Any = Annotated[str, Field(max_length=100)]
+    kind: Any = Annotated[str, Field(max_length=100, pattern=_PRINTABLE)]
     if column.kind == "category":
-        kind = _one_of(column.allowed)
-    return kind if column.required else kind | None
+        kind = _one_of(column.allowed if column.required else (*column.allowed, ""))
+    return kind if column.required else kind | None  # where "" says the same as null

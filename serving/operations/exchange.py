@@ -150,7 +150,13 @@ class Exchange:
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(left, 0.0), self.run_out)
+        self._timer = loop.call_later(max(left, 0.0), self._past_limit)
+
+    def _past_limit(self) -> None:
+        """The client has waited for as long as it would, whatever it was that took the time."""
+        if not self.arrived:
+            self._closing = True
+        self.expire(DeadlineExceeded("no answer within the time allowed"))
 
     def run_out(self) -> None:
         """Expire, for whichever reason applies."""
