@@ -59,6 +59,7 @@ def run(
 
 
 def _stop(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not cut the stopping short
     sys.exit(128 + number)
 
 

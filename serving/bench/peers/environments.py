@@ -16,8 +16,13 @@ __all__ = ["CannotInstall", "Environment", "prepare"]
 _STAMP: Final = "requirements.json"
 _VERSIONS: Final = """\
 import importlib.metadata, json, platform, sys
-found = {name: importlib.metadata.version(name) for name in sys.argv[1:]}
-print(json.dumps({"python": platform.python_version(), **found}))
+found = {"python": platform.python_version()}
+for name in sys.argv[1:]:
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        found[name] = "not installed"
+print(json.dumps(found))
 """
 
 
