@@ -98,7 +98,7 @@ def recommend(
         shapes=len(counts),
         considered=len(deployments),
         feasible=len(choices),
-        choices=tuple(choices if limit is None else choices[:limit]),
+        choices=tuple(choices if limit is None else choices[: int(limit)]),
         pareto_front=tuple(choice for choice in choices if choice.pareto),
         excluded=excluded,
         withheld=totals.withheld(known),
@@ -168,11 +168,18 @@ def _check_options(limits: Mapping[str, object], objective: object, limit: objec
     if objective not in QUANTITIES:
         known = ", ".join(QUANTITIES)
         problems.append(Problem("objective", f"must be one of {known}, not {shown(objective)}"))
-    if limit is not None and (type(limit) is not int or limit < 1):
+    if limit is not None and not _whole(limit):
         reason = f"must be a positive whole number, not {shown(limit)}"
         problems.append(Problem("limit", reason))
     if problems:
         raise InvalidInput(problems)
+
+
+def _whole(limit: object) -> bool:
+    """Whether `limit` counts something; 10.0 does too, as it does in every column."""
+    if type(limit) is float:
+        return limit.is_integer() and limit >= 1
+    return type(limit) is int and limit >= 1
 
 
 def _positive(bound: object) -> bool:

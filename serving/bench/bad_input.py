@@ -37,8 +37,8 @@ _SERVE: Final = "from perfcast.cli import main; main()"
 _ROOT: Final = str(Path(perfcast.__file__).parent.parent)
 """Where the hooks are found, in a checkout too."""
 _MOST_ROUNDS: Final = 10
-_OPERATIONS: Final = 12
-"""Those that take enough input to be asked often; the others are asked a few times."""
+_OPERATIONS: Final = 24
+"""Among which the cases are shared out; some take so little input that they need fewer."""
 _CONFIG: Final = """
 hooks = "perfcast.serving.bench.bad_input_hooks"
 request-timeout = 30

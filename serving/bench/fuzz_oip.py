@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import random
+import re
 import struct
 import sys
 import time
@@ -46,6 +47,7 @@ _ODD_BYTES: Final = (
     b"[", b"]", b",", b":", b'"', b"\\u0000", b"\\ud800", b"NaN", b"1e999", b"-",
     b"[" * 50, b'{"a":' * 30, b"null", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b" " * 40,
 )  # fmt: skip
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 _ODD_LENGTHS: Final = (-(2**40), -2, -1, 1, 2, 7, 2**40)
 _ROWS: Final = (1, 1, 1, 2, 3, 40, 300)
 
@@ -67,6 +69,8 @@ class Found:
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Refusals by what they say, without the values that they quote: how deep the cases reach."""
     crashes: list[tuple[Case, str]] = field(default_factory=list)
     slowest_ms: float = 0.0
     took_s: float = 0.0
@@ -80,7 +84,10 @@ def fuzz(predictor: Predictor, count: int, *, seed: int = 0, settings: Settings)
     for case in cases(predictor.task, predictor.session.output_names, count, seed):
         start = time.process_time()
         try:
-            found.statuses[_status(model, case, settings)] += 1
+            status, kind = _answered(model, case, settings)
+            found.statuses[status] += 1
+            if kind:
+                found.kinds[kind] += 1
         except Exception as error:
             found.crashes.append((case, f"{type(error).__name__}: {error}"))
         found.slowest_ms = max(found.slowest_ms, (time.process_time() - start) * 1e3)
@@ -88,20 +95,20 @@ def fuzz(predictor: Predictor, count: int, *, seed: int = 0, settings: Settings)
     return found
 
 
-def _status(model: Model, case: Case, settings: Settings) -> int:
-    """How the service would answer, 200 for a request that may go to the model.
+def _answered(model: Model, case: Case, settings: Settings) -> tuple[int, str]:
+    """How the service would answer, 200 for a request that may go to the model, and why not.
 
     Raises `AssertionError` if inputs that no model takes would go there.
     """
     try:
         body = inflated(case.body, case.encoding, settings.max_body_bytes)
         if not 0 <= case.json_bytes <= len(body):
-            return 400
+            return 400, "the length of the JSON is none"
         feeds, _ = model.understand(body, case.json_bytes)
     except PerfcastError as error:
         if error.http_status >= 500 or not str(error):
             raise
-        return error.http_status
+        return error.http_status, _QUOTED.sub("_", str(error)[:200]).partition(";")[0]
     lengths = {len(values) for values in feeds.values()}
     assert feeds.keys() == set(model.task.input_names), feeds.keys()
     assert len(lengths) == 1 and 1 <= lengths.pop() <= settings.max_rows
@@ -114,7 +121,7 @@ def _status(model: Model, case: Case, settings: Settings) -> int:
             words = set(values.tolist())
             assert all(type(word) is str and word.encode() is not None for word in words)
             assert column.kind == "text" or words <= {*column.allowed, ""}
-    return 200
+    return 200, ""
 
 
 def cases(task: Task, outputs: tuple[str, ...], count: int, seed: int = 0) -> Iterator[Case]:
@@ -273,6 +280,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], object] | None
         f"{chosen.cases:,} requests in {found.took_s:.0f} s, "
         f"the slowest {found.slowest_ms:.1f} ms\n"
         f"by status {told}\n"
+        f"{len(found.kinds)} kinds of refusals\n"
         f"{len(found.crashes)} crashes\n"
     )
     return 1 if found.crashes else 0

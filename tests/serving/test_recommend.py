@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perfcast
@@ -131,6 +131,8 @@ def test_the_limit_cuts_choices_and_not_the_front(gemm: GemmPredictor) -> None:
     whole = gemm.recommend(SHAPE, limit=None)
     cut = gemm.recommend(SHAPE, limit=1)
     assert cut.choices == whole.choices[:1]
+    also: Any = 1.0  # which JSON does not tell from 1
+    assert gemm.recommend(SHAPE, limit=also).choices == cut.choices
     assert cut.pareto_front == whole.pareto_front
     assert cut.feasible == whole.feasible
 
@@ -212,6 +214,7 @@ def test_refusals(gemm: GemmPredictor, options: dict[str, Any], kind: type, mess
         recommend(gemm, SHAPE, **options)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1e4), st.floats(1e-2, 1e3), st.floats(1e-3, 1e5))
 def test_choices_always_meet_the_constraints(
     gemm: GemmPredictor, power: float, latency: float, energy: float
@@ -233,3 +236,14 @@ def test_every_category_may_be_measured_in_other_versions(tmp_path: Path) -> Non
     write_bundle(tmp_path / "gemm", standin_model(), card)
     found = perfcast.load("gemm", models_dir=tmp_path).recommend(SHAPE, gpus=["l4"], limit=None)
     assert [(c.framework, c.dtype) for c in found.choices if c.measured] == [("vllm", "fp8")]
+
+
+@pytest.mark.parametrize("bound", [2**64, 10**300, 1.7e308])
+def test_bounds_beyond_everything_exclude_nothing(gemm: GemmPredictor, bound: float) -> None:
+    free = gemm.recommend(SHAPE)
+    assert gemm.recommend(SHAPE, max_latency_ms=bound).choices == free.choices
+
+
+def test_bounds_of_next_to_nothing_exclude_everything(gemm: GemmPredictor) -> None:
+    found = gemm.recommend(SHAPE, max_latency_ms=5e-324)
+    assert found.choices == () and found.feasible == 0

@@ -20,6 +20,9 @@ def test_nothing_is_found(gemm: GemmPredictor) -> None:
     assert sum(found.statuses.values()) == 4_000
     assert set(found.statuses) == {200, 400, 413, 422}
     assert min(found.statuses[status] for status in (200, 400, 422)) > 200
+    # most cases get past the JSON, and to many places behind it
+    assert sum(n for kind, n in found.kinds.items() if "not valid JSON" in kind) < 2_000
+    assert len(found.kinds) > 100
 
 
 @pytest.mark.parametrize("error", [BundleError("x"), ZeroDivisionError("x")])
