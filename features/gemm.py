@@ -97,7 +97,7 @@ def lanes(
     compute_ms = flops(m, n, k) / flops_per_ms
     memory_ms = (m * k * a_bytes + n * k * b_bytes + m * n * c_bytes) / bytes_per_ms
     tiles = xp.ceil(m / _TILE) * xp.ceil(n / _TILE)
-    waves = xp.maximum(tiles / num_sms, xp.ones_like(tiles))
+    waves = xp.maximum(tiles / num_sms, 1.0)
     return compute_ms, memory_ms, waves
 
 

@@ -161,7 +161,7 @@ def directory(
     measured_gpus = {d.gpu for d in deployments[:measured]}
     powered_gpus = {d.gpu for d in powered}
     shape = tuple(len(known) + 1 for known in names.values())
-    row = np.full(shape, -1, dtype=np.int64)
+    row = np.zeros(shape, dtype=np.int64)
     bits = np.full(shape, gemm.UNKNOWN, dtype=np.int64)
     for a, gpu in enumerate(names["gpu"]):
         for b, framework in enumerate(names["framework"]):

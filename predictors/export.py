@@ -32,10 +32,10 @@ def to_onnx(tables: GemmTables) -> bytes:
     names = tables.directory.names
     arguments = {name: ndx.argument(shape=("N",), dtype=ndx.utf8) for name in names}
     arguments |= {name: ndx.argument(shape=("N",), dtype=ndx.int64) for name in _SIZES}
-    codes = tuple(
-        static_map(arguments[name], {word: i for i, word in enumerate(known)}, default=len(known))
-        for name, known in names.items()
-    )
+    codes = []
+    for name in names:
+        known, other = tables.directory.codes(name)
+        codes.append(static_map(arguments[name], known, default=other))
     outputs = answer(ndx, tables, codes, *(arguments[name] for name in _SIZES))
     model = ndx.build(arguments, outputs)
     model.producer_name = "perfcast"
@@ -45,11 +45,11 @@ def to_onnx(tables: GemmTables) -> bytes:
 def names_to_codes(
     tables: GemmTables, columns: Mapping[str, Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the four name columns in the directory, as the exported model maps them."""
+    """The four name columns as `Directory.codes`, as the exported model maps them."""
     coded = []
-    for name, known in tables.directory.names.items():
-        index = {word: i for i, word in enumerate(known)}
-        coded.append(np.array([index.get(word, len(known)) for word in columns[name]], np.int64))
+    for name in tables.directory.names:
+        known, other = tables.directory.codes(name)
+        coded.append(np.array([known.get(word, other) for word in columns[name]], np.int64))
     return coded[0], coded[1], coded[2], coded[3]
 
 

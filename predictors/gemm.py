@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from perfcast.features.gemm import FLOOR_CONSTANTS, energy_mj, floor_ms, lanes, tflops
 from perfcast.predictors.campaign import Axes
-from perfcast.predictors.lattice import Bracket, Lattice, bracket, read
+from perfcast.predictors.lattice import Bracket, Lattice, bracket, cell, read
 
 __all__ = ["COLUMNS", "REASONS", "Directory", "GemmTables", "answer"]
 
@@ -40,7 +40,6 @@ REASONS: tuple[str, ...] = (
 ) = (1 << bit for bit in range(len(REASONS)))  # fmt: skip
 
 _LATENCY_BITS = NO_GPU | NO_DEPLOYMENT | NO_VERSION | OUTSIDE_M | OUTSIDE_NK
-_WITHHELD_BITS = UNKNOWN | TOO_LARGE | TOO_FAR
 _FURTHEST = 16.0
 
 COLUMNS: tuple[str, ...] = (
@@ -53,6 +52,11 @@ COLUMNS: tuple[str, ...] = (
 interval gets between nodes of n, k and m and per octave beyond the range, what is added to it (log
 units) for a version that was not measured, and the highest power."""
 
+_QUANTITIES = (
+    "latency_ms_low", "latency_ms_high", "power_w_low", "power_w_high",
+    "latency_ms", "power_w", "energy_mj", "tflops",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Directory:
@@ -60,23 +64,31 @@ class Directory:
 
     `names` lists, for gpu, framework, framework_version and dtype, the known names; position
     `len(names)` stands for an unknown one, and for frameworks and versions "" is a name: the
-    default. `row` (-1: nobody) and `bits` (reasons that come with it) are indexed by the four
-    positions.
+    default. `row` (0 where nobody answers) and `bits` (reasons that come with it) are indexed by
+    the four positions.
     """
 
     names: Mapping[str, tuple[str, ...]]
     row: NDArray[np.int64]
     bits: NDArray[np.int64]
 
+    def codes(self, name: str) -> tuple[dict[str, int], int]:
+        """How far each word of column `name` moves in the flattened directory, and any other."""
+        axis = list(self.names).index(name)
+        step = int(np.prod(self.row.shape[axis + 1 :]))
+        known = self.names[name]
+        return {word: i * step for i, word in enumerate(known)}, len(known) * step
+
 
 @dataclass(frozen=True, slots=True)
 class GemmTables:
     """Everything `answer` reads. Lattices have one table row per deployment.
 
-    `log_ratio` is log time over the floor, on `axes`; `below` and `above` are the logarithms of
-    its interval's offsets, on the nodes of `axes` in n and k and on
-    `coarse_m`. So for `log_power`. `known_m` [D, M] tells at which m each deployment was measured:
-    at other nodes its intervals are those between nodes.
+    `log_ratio` is log time over the floor, on `axes`, and `log_power` the logarithm of power.
+    `offsets` [D, N, K, C, 2, 2] are the logarithms of the intervals' offsets, of latency and of
+    power, below and above, on the nodes of `axes` in n and k and on `coarse_m`. `known_m` [D, M]
+    tells at which m each deployment was measured: at other nodes in its range its intervals are
+    those between nodes.
     """
 
     directory: Directory
@@ -85,112 +97,114 @@ class GemmTables:
     known_m: NDArray[np.bool_]
     facts: NDArray[np.float64]
     log_ratio: Lattice
-    below: Lattice
-    above: Lattice
     log_power: Lattice
-    power_below: Lattice
-    power_above: Lattice
+    offsets: Lattice
 
 
 def answer(
     xp: Any, tables: GemmTables, codes: Sequence[Any], m: Any, n: Any, k: Any
 ) -> dict[str, Any]:
-    """The outputs of the GEMM bundle contract for `codes` (positions of the four names) and shapes.
+    """The outputs of the GEMM bundle contract for the four names and shapes in a question.
 
-    All arguments are int64 [N]; so are the statuses and `reasons`, everything else is float32.
+    `codes` are those of `Directory.codes`. All arguments are int64 [N]; so are the statuses and
+    `reasons`, everything else is float32. In between, most arrays are [1, N], or [P, N] where P
+    things are worked out at once: see `lattice` for why.
     """
-    directory = tables.directory
-    flat = codes[0]
-    for position, name in list(zip(codes, directory.names, strict=True))[1:]:
-        flat = flat * (len(directory.names[name]) + 1) + position
-    row = xp.take(xp.asarray(directory.row.reshape(-1)), flat)
-    bits = xp.take(xp.asarray(directory.bits.reshape(-1)), flat)
-    known = row >= 0
-    row = xp.where(known, row, xp.zeros_like(row))
-    facts = xp.take(xp.asarray(tables.facts), row, axis=0)
-    fact = {name: facts[:, position] for position, name in enumerate(COLUMNS)}
+
+    place = codes[0] + codes[1] + codes[2] + codes[3]
+    row = xp.take(xp.asarray(tables.directory.row.reshape(-1)), place, axis=0)
+    bits = xp.take(xp.asarray(tables.directory.bits.reshape(-1)), place, axis=0)
+    facts = xp.permute_dims(xp.take(xp.asarray(tables.facts), row, axis=0), (1, 0))
+    facts = xp.reshape(facts, (len(COLUMNS), -1))  # or onnxruntime would transpose every column
+    fact = {name: facts[i : i + 1, :] for i, name in enumerate(COLUMNS)}  # each [1, N]
+
+    axes, coarse_m = tables.axes, tables.coarse_m
+    sizes = xp.reshape(xp.concat([n, k, m, m]), (4, -1))
+    at = bracket(xp, (axes.n, axes.k, axes.m, coarse_m), sizes)
+    fine, coarse = at.on(xp, 0, 1, 2), at.on(xp, 0, 1, 3)
+    node = cell(xp, axes.shape, row, fine)
+    coarse_node = cell(xp, (len(axes.n), len(axes.k), len(coarse_m)), row, coarse)
+
     mf, nf, kf = (xp.astype(size, xp.float64) for size in (m, n, k))
-
-    at_n, at_k = bracket(xp, tables.axes.n, n), bracket(xp, tables.axes.k, k)
-    at_m, at_coarse_m = bracket(xp, tables.axes.m, m), bracket(xp, tables.coarse_m, m)
-
-    def look_up(lattice: Lattice, along_m: Bracket) -> Any:
-        return read(xp, lattice, row, at_n, at_k, along_m)
-
-    parts = lanes(
+    compute_ms, memory_ms, waves = lanes(
         xp, mf, nf, kf, fact["flops_per_ms"], fact["bytes_per_ms"], fact["num_sms"],
         fact["a_bytes"], fact["b_bytes"], fact["c_bytes"],
     )  # fmt: skip
-    floor = floor_ms(xp, *parts, kf, **{name: fact[name] for name in FLOOR_CONSTANTS})
-    latency = floor * xp.exp(look_up(tables.log_ratio, at_m))
-
-    octaves_m = _octaves_outside(xp, mf, fact["min_m"], fact["max_m"])
-    octaves_nk = xp.maximum(
-        _octaves_outside(xp, nf, fact["min_n"], fact["max_n"]),
-        _octaves_outside(xp, kf, fact["min_k"], fact["max_k"]),
+    floor = floor_ms(
+        xp, compute_ms, memory_ms, waves, kf, **{name: fact[name] for name in FLOOR_CONSTANTS}
     )
-    furthest = xp.maximum(octaves_m, octaves_nk)
-    used = mf * kf * fact["a_bytes"] + nf * kf * fact["b_bytes"] + mf * nf * fact["c_bytes"]
-    for condition, bit in (
-        (octaves_m > 0.0, OUTSIDE_M),
-        (octaves_nk > 0.0, OUTSIDE_NK),
-        (used > fact["memory_bytes"], TOO_LARGE),
-        (furthest > np.log2(_FURTHEST), TOO_FAR),
-    ):
-        bits = bits | xp.where(condition & known, xp.full_like(bits, bit), xp.zeros_like(bits))
-
-    one, square = xp.ones_like(mf), xp.ones_like(mf)
-    node = row * len(tables.axes.m) + at_m.left + xp.astype(at_m.share > 0.5, xp.int64)
-    unknown_m = (octaves_m <= 0.0) & ~xp.take(xp.asarray(tables.known_m.reshape(-1)), node)
-    for name, between in (
-        ("n", _off_node(at_n)),
-        ("k", _off_node(at_k)),
-        ("m", _off_node(at_m) | unknown_m),
-    ):  # errors add up as variances do
-        more = fact[f"between_{name}"] ** 2 - 1.0
-        square = square + xp.where(between, more, xp.zeros_like(more))
-    wider = xp.sqrt(square) + furthest * fact["per_octave"]
-    other = xp.where((bits & NO_VERSION) != 0, fact["other_version"], xp.zeros_like(mf))
-    low = latency * xp.exp(-other - wider * xp.exp(look_up(tables.below, at_coarse_m)))
-    high = latency * xp.exp(other + wider * xp.exp(look_up(tables.above, at_coarse_m)))
-
     limit = fact["power_limit_w"]
-    power = xp.minimum(xp.exp(look_up(tables.log_power, at_m)), limit)
-    spread = one + furthest * fact["per_octave"]
-    power_low = power * xp.exp(-spread * xp.exp(look_up(tables.power_below, at_coarse_m)))
-    power_high = power * xp.exp(spread * xp.exp(look_up(tables.power_above, at_coarse_m)))
-    power_high = xp.maximum(xp.minimum(power_high, limit), power)
+    latency = floor * xp.exp(read(xp, tables.log_ratio, node))
+    power = xp.minimum(xp.exp(read(xp, tables.log_power, node)), limit)
 
-    withheld = (bits & _WITHHELD_BITS) != 0
-    latency_status = _status(xp, bits, withheld, _LATENCY_BITS)
-    power_status = _status(xp, bits, withheld, _LATENCY_BITS | NO_POWER | OTHER_POWER)
-    quantities = {
-        "latency_ms": latency, "latency_ms_low": low, "latency_ms_high": high,
-        "power_w": power, "power_w_low": power_low, "power_w_high": power_high,
-        "energy_mj": energy_mj(latency, power), "tflops": tflops(mf, nf, kf, latency),
-    }  # fmt: skip
-    nothing = xp.full_like(mf, np.nan)
-    out = {
-        name: xp.astype(xp.where(withheld, nothing, value), xp.float32)
-        for name, value in quantities.items()
-    }
-    out["latency_ms_status"], out["power_w_status"] = latency_status, power_status
-    out["reasons"] = bits
+    beyond_m = _beyond(xp, mf, fact["min_m"], fact["max_m"])
+    beyond_nk = xp.maximum(
+        _beyond(xp, nf, fact["min_n"], fact["max_n"]),
+        _beyond(xp, kf, fact["min_k"], fact["max_k"]),
+    )
+    furthest = xp.maximum(xp.maximum(beyond_m, beyond_nk), 1.0)
+    memory = memory_ms * fact["bytes_per_ms"] / fact["memory_bytes"]
+    exceeded = xp.concat([beyond_m, beyond_nk, memory, furthest / _FURTHEST]) > 1.0
+    flags = xp.asarray(np.array([[OUTSIDE_M], [OUTSIDE_NK], [TOO_LARGE], [TOO_FAR]]))
+    reasons = bits + xp.sum(xp.where(exceeded, flags, 0), axis=0)
+    reasons = xp.where(bits == UNKNOWN, bits, reasons)
+
+    between = xp.concat([fact["between_n"], fact["between_k"], fact["between_m"]])
+    off_node = xp.abs(fine.share - 0.5) < 0.5 - 1e-9
+    off_node = off_node | _at_unknown_m(xp, tables, row, fine)
+    # errors add up as variances do
+    square = 1.0 + xp.sum(xp.where(off_node, between * between - 1.0, 0.0), axis=0)
+    outside = xp.log2(furthest) * fact["per_octave"]
+    wider, power_wider = xp.sqrt(square) + outside, 1.0 + outside
+    other = xp.where((bits & NO_VERSION) == 0, 0.0, fact["other_version"])
+
+    # latency_ms_low, latency_ms_high, power_w_low, power_w_high
+    offsets = xp.exp(read(xp, tables.offsets, coarse_node))
+    offsets = offsets * xp.concat([wider, wider, power_wider, power_wider])
+    offsets = offsets + other * np.array([[1.0], [1.0], [0.0], [0.0]])
+    ends = xp.exp(offsets * np.array([[-1.0], [1.0], [-1.0], [1.0]]))
+    ends = ends * xp.concat([latency, latency, power, power])
+    ceiling = xp.where(xp.asarray(np.array([[True], [True], [False], [False]])), np.inf, limit)
+
+    quantities = xp.concat([
+        xp.minimum(ends, ceiling), latency, power,
+        energy_mj(latency, power), tflops(mf, nf, kf, latency),
+    ])  # fmt: skip
+    withheld = reasons >= UNKNOWN  # the highest bits
+    quantities = xp.astype(xp.where(withheld, np.nan, quantities), xp.float32)
+    out = {name: quantities[i, :] for i, name in enumerate(_QUANTITIES)}
+    for name, extrapolated in (
+        ("latency_ms_status", _LATENCY_BITS),
+        ("power_w_status", _LATENCY_BITS | NO_POWER | OTHER_POWER),
+    ):
+        out[name] = xp.take(xp.asarray(_statuses(extrapolated)), reasons, axis=0)
+    out["reasons"] = reasons
     return out
 
 
-def _octaves_outside(xp: Any, size: Any, low: Any, high: Any) -> Any:
-    """How many factors of two `size` lies below `low` or above `high`; 0 inside."""
-    outside = xp.maximum(low / size, size / high)
-    return xp.log2(xp.maximum(outside, xp.ones_like(outside)))
+def _beyond(xp: Any, size: Any, low: Any, high: Any) -> Any:
+    """How many times smaller than `low` or larger than `high` a size is; at most 1 inside."""
+    return xp.maximum(low / size, size / high)
 
 
-def _off_node(place: Bracket) -> Any:
-    return (place.share > 1e-9) & (place.share < 1.0 - 1e-9)
+def _at_unknown_m(xp: Any, tables: GemmTables, row: Any, at: Bracket) -> Any:
+    """Which questions fall between this deployment's own nodes of m though near a node: [3, N].
+
+    Only the last entry of the three, m's, is ever true.
+    """
+    low, high = (tables.facts[:, [COLUMNS.index(name)]] for name in ("min_m", "max_m"))
+    m = tables.axes.m
+    unknown = ~tables.known_m & (m >= low) & (m <= high)
+    nearest = at.left[2, :] + xp.astype(at.share[2, :] > 0.5, xp.int64)
+    found = xp.take(xp.asarray(unknown.reshape(-1)), row * len(m) + nearest, axis=0)
+    return found & xp.asarray(np.array([[False], [False], [True]]))
 
 
-def _status(xp: Any, bits: Any, withheld: Any, extrapolated_bits: int) -> Any:
-    """Codes into `prediction.STATUSES`: 0 in_domain, 1 extrapolated, 2 out_of_domain."""
-    zero = xp.zeros_like(bits)
-    beyond = xp.where((bits & extrapolated_bits) != 0, zero + 1, zero)
-    return xp.where(withheld, zero + 2, beyond)
+def _statuses(extrapolated_bits: int) -> NDArray[np.int64]:
+    """Codes into `prediction.STATUSES` for every value of `reasons`.
+
+    0 in_domain, 1 extrapolated, 2 out_of_domain.
+    """
+    reasons = np.arange(1 << len(REASONS))
+    extrapolated = (reasons & extrapolated_bits) != 0
+    return np.where(reasons >= UNKNOWN, 2, np.where(extrapolated, 1, 0))

@@ -93,8 +93,8 @@ def _between_coarse(
 ) -> NDArray[np.float64]:
     """`grid` [G, N, K, C, 2] at `nodes` [4, R], read between coarse m as the bundle reads it."""
     g, i, j, h = nodes
-    place = bracket(np, m[coarse], m.astype(np.int64))
-    left, share = place.left[h], place.share[h][:, None]
+    place = bracket(np, (m[coarse],), m.astype(np.int64)[None])
+    left, share = place.left[0, h], place.share[0, h][:, None]
     logs = np.log(grid)
     read = (1.0 - share) * logs[g, i, j, left] + share * logs[g, i, j, left + 1]
     return np.asarray(np.exp(read))

@@ -78,11 +78,10 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
         ),
         facts=np.stack(facts),
         log_ratio=Lattice.pack(log_ratio, np.float16),
-        below=Lattice.pack(np.log(offsets[..., 0]), np.uint8),
-        above=Lattice.pack(np.log(offsets[..., 1]), np.uint8),
         log_power=Lattice.pack(log_power, np.uint8),
-        power_below=Lattice.pack(np.log(power_offsets[..., 0]), np.uint8),
-        power_above=Lattice.pack(np.log(power_offsets[..., 1]), np.uint8),
+        offsets=Lattice.pack(
+            np.log(np.stack([offsets, power_offsets], axis=-2)), np.uint8, further=2
+        ),
     )
 
 

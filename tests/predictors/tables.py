@@ -52,9 +52,6 @@ def tables(seed: int = 0) -> GemmTables:
         for deployment in DEPLOYMENTS
     ]
 
-    def offsets() -> Lattice:
-        return Lattice.pack(np.log(random.uniform(0.01, 0.1, coarse)), np.uint8)
-
     return GemmTables(
         directory=directory(
             DEPLOYMENTS,
@@ -71,11 +68,10 @@ def tables(seed: int = 0) -> GemmTables:
         ),
         facts=np.stack(facts),
         log_ratio=Lattice.pack(random.normal(0.0, 0.2, fine), np.float16),
-        below=offsets(),
-        above=offsets(),
         log_power=Lattice.pack(np.log(random.uniform(100.0, 690.0, fine)), np.float16),
-        power_below=offsets(),
-        power_above=offsets(),
+        offsets=Lattice.pack(
+            np.log(random.uniform(0.01, 0.1, (*coarse, 2, 2))), np.uint8, further=2
+        ),
     )
 
 

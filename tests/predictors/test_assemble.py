@@ -79,8 +79,8 @@ def resolve(
 ) -> tuple[Deployment | None, int]:
     asked = zip(found.names.values(), (gpu, framework, version, dtype), strict=True)
     at = tuple(known.index(word) if word in known else len(known) for known, word in asked)
-    row = int(found.row[at])
-    return (None if row < 0 else DEPLOYMENTS[row]), int(found.bits[at])
+    row, bits = int(found.row[at]), int(found.bits[at])
+    return (None if bits == gemm.UNKNOWN else DEPLOYMENTS[row]), bits
 
 
 def test_every_exact_name_is_its_own_row(found: Directory) -> None:

@@ -11,11 +11,10 @@ import pytest
 from perfcast.errors import ExportMismatch, MissingExtra
 from perfcast.features.tasks import GEMM
 from perfcast.predictors.export import TOLERANCE, names_to_codes, run_onnx, to_onnx, verify
-from perfcast.predictors.lattice import Lattice
 from tests.predictors.tables import AXES, questions, random_questions, tables
 
 TABLES = tables()
-LATTICES = ("log_ratio", "below", "above", "log_power", "power_below", "power_above")
+LATTICES = ("log_ratio", "log_power", *(f"offsets {q} {end}" for q in "01" for end in "01"))
 MAXIMUM = 2**24
 
 
@@ -102,6 +101,7 @@ def test_the_same_tables_make_the_same_model(model: bytes) -> None:
 @pytest.mark.parametrize("part", ["directory", "facts", *LATTICES])
 def test_a_model_of_other_tables_is_caught(model: bytes, part: str) -> None:
     """A single entry of each table, off by little."""
+    part, *entry = part.split()
     value = getattr(TABLES, part)
     if part == "directory":
         bits = value.bits.copy()
@@ -112,8 +112,8 @@ def test_a_model_of_other_tables_is_caught(model: bytes, part: str) -> None:
         other[3, 0] *= 1.1
     else:
         table = value.table.astype(np.float64)
-        table[3, 2, 2] += 0.02 if value.table.dtype == np.float16 else 3
-        other = Lattice(table.astype(value.table.dtype), value.scale, value.offset)
+        table[(3, 2, 2, slice(None), *map(int, entry))] += 0.02 if part.startswith("log") else 3
+        other = dataclasses.replace(value, table=table.astype(value.table.dtype))
     changed = dataclasses.replace(TABLES, **{part: other})
     with pytest.raises(ExportMismatch):
         verify(changed, model, grid(AXES.m, AXES.n, AXES.k))
@@ -129,20 +129,21 @@ def test_a_model_that_withholds_other_rows_is_caught(model: bytes) -> None:
 
 def test_infinite_answers_are_caught() -> None:
     table = np.full_like(TABLES.log_ratio.table, 1e4)
-    wild = dataclasses.replace(TABLES, log_ratio=Lattice(table, 1.0, 0.0))
+    wild = dataclasses.replace(TABLES, log_ratio=dataclasses.replace(TABLES.log_ratio, table=table))
     with pytest.raises(ExportMismatch, match=r"latency_ms.*infinite"):
         verify(wild, to_onnx(wild), questions())
 
 
 def test_names_to_codes() -> None:
     columns = questions(gpu=["h200_sxm", "?"], framework="", framework_version="0.9.0")
-    gpu, framework, version, dtype = names_to_codes(TABLES, columns)
-    names = TABLES.directory.names
+    codes = names_to_codes(TABLES, columns)
+    assert all(code.dtype == np.int64 for code in codes)
+    names, row = TABLES.directory.names, TABLES.directory.row
+    gpu, framework, version, dtype = np.unravel_index(sum(codes), row.shape)
     assert gpu.tolist() == [names["gpu"].index("h200_sxm"), len(names["gpu"])]
     assert framework.tolist() == [names["framework"].index("")] * 2
     assert version.tolist() == [names["framework_version"].index("0.9.0")] * 2
     assert dtype.tolist() == [0, 0]
-    assert all(codes.dtype == np.int64 for codes in (gpu, framework, version, dtype))
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,10 +75,13 @@ def test_nodes_are_the_floor_times_the_table() -> None:
     at = np.searchsorted(COARSE, m[coarse])
     power = np.exp(TABLES.log_power.unpack()[H200_ROW, i, j, h])
     assert found["power_w"] == pytest.approx(power, rel=1e-6)
-    for end, sign, lattice in (("low", -1, TABLES.below), ("high", 1, TABLES.above)):
-        offset = np.exp(lattice.unpack()[H200_ROW, i[coarse], j[coarse], at])
-        limit = expected[coarse] * np.exp(sign * offset)
-        assert found[f"latency_ms_{end}"][coarse] == pytest.approx(limit, rel=1e-6)
+    offsets = np.exp(TABLES.offsets.unpack()[H200_ROW, i[coarse], j[coarse], at])
+    for q, (name, centre) in enumerate((("latency_ms", expected), ("power_w", power))):
+        for side, (end, sign) in enumerate((("low", -1), ("high", 1))):
+            limit = centre[coarse] * np.exp(sign * offsets[:, q, side])
+            if name == "power_w":
+                limit = np.minimum(limit, LIMIT_W)
+            assert found[f"{name}_{end}"][coarse] == pytest.approx(limit, rel=1e-6)
 
 
 @given(st.integers(1, 4096), st.integers(64, 4096), st.integers(64, 4096))
@@ -140,7 +143,8 @@ def test_wider_at_a_node_the_deployment_was_not_measured_at() -> None:
     unknown, beside, known, between = width(ask(asked))
     assert unknown == pytest.approx(beside, rel=0.05)
     assert between == pytest.approx(BETWEEN_NODES[2] * known, rel=0.05)
-    assert width(ask(questions(m=[16, 17])))[0] < 0.7 * beside
+    own, next_to_it = width(ask(questions(m=[16, 17])))
+    assert own < 0.7 * next_to_it, "another deployment was measured there"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from perfcast.predictors.lattice import Bracket, Lattice, bracket, read
+from perfcast.predictors.lattice import Bracket, Lattice, bracket, cell, read
 
 MAXIMUM = 2**24
 FLOAT = np.float64
@@ -28,8 +28,15 @@ def lattice_on(*nodes: NDArray[np.float64], rows: int = 2, seed: int = 0) -> Lat
 
 def values_at(lattice: Lattice, row: Any, *queries: tuple[NDArray[np.float64], Any]) -> Any:
     """Read at one point for each axis's `(nodes, size)`."""
-    places = [bracket(np, nodes, np.atleast_1d(x)) for nodes, x in queries]
-    return read(np, lattice, np.atleast_1d(row), *places)
+    nodes, sizes = zip(*queries, strict=True)
+    place = bracket(np, nodes, np.stack([np.atleast_1d(x) for x in sizes]))
+    return read_one(np, lattice, np.atleast_1d(row), place)
+
+
+def read_one(xp: Any, lattice: Lattice, row: Any, at: Bracket) -> Any:
+    """The only quantity [N] of `lattice`."""
+    _, n, k, m = lattice.table.shape
+    return read(xp, lattice, cell(xp, (n, k, m), row, at))[0, :]
 
 
 @given(axes, axes, axes, st.integers(0, 1))
@@ -38,8 +45,11 @@ def test_nodes_are_read_as_they_are(
 ) -> None:
     lattice = lattice_on(n, k, m)
     i, j, h = (grid.ravel() for grid in np.indices((len(n), len(k), len(m))))
-    places = [bracket(np, axis, axis[at].astype(np.int64)) for axis, at in ((n, i), (k, j), (m, h))]
-    found = read(np, lattice, np.full(len(i), row), *places)
+    found = values_at(
+        lattice,
+        np.full(len(i), row),
+        *((axis, axis[at].astype(np.int64)) for axis, at in ((n, i), (k, j), (m, h))),
+    )
     assert found == pytest.approx(lattice.unpack()[row].ravel(), abs=1e-12)
 
 
@@ -63,8 +73,8 @@ def test_between_nodes_lies_between_their_values(
 
 @given(axes, questions)
 def test_brackets(nodes: NDArray[np.float64], x: int) -> None:
-    place = bracket(np, nodes, np.array([x]))
-    left, share = int(place.left[0]), float(place.share[0])
+    place = bracket(np, [nodes], np.array([[x]]))
+    left, share = int(place.left[0, 0]), float(place.share[0, 0])
     assert 0 <= left <= len(nodes) - 2
     assert -1e-12 <= share <= 1 + 1e-12
     read_back = np.exp((1 - share) * np.log(nodes[left]) + share * np.log(nodes[left + 1]))
@@ -73,17 +83,27 @@ def test_brackets(nodes: NDArray[np.float64], x: int) -> None:
 
 def test_linear_in_the_logarithm() -> None:
     nodes = np.array([1.0, 4.0, 64.0])
-    place = bracket(np, nodes, np.array([0, 1, 2, 4, 16, 64, 65, MAXIMUM]))
-    assert place.left.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
-    assert place.share == pytest.approx([0, 0, 0.5, 0, 0.5, 1, 1, 1])
+    place = bracket(np, [nodes], np.array([[0, 1, 2, 4, 16, 64, 65, MAXIMUM]]))
+    assert place.left.tolist() == [[0, 0, 0, 1, 1, 1, 1, 1]]
+    assert place.share[0] == pytest.approx([0, 0, 0.5, 0, 0.5, 1, 1, 1])
+
+
+@given(axes, axes, questions, questions)
+def test_axes_do_not_depend_on_each_other(
+    one: NDArray[np.float64], other: NDArray[np.float64], x: int, y: int
+) -> None:
+    both = bracket(np, [one, other], np.array([[x], [y]]))
+    for i, (nodes, size) in enumerate(((one, x), (other, y))):
+        alone, part = bracket(np, [nodes], np.array([[size]])), both.on(np, i)
+        assert (part.left, part.share) == (alone.left, alone.share)
 
 
 def test_weights_multiply() -> None:
     """The centre of a cell is the mean of its eight corners."""
     pair = np.array([1.0, 4.0])
     lattice = lattice_on(pair, pair, pair)
-    middle = Bracket(np.array([0]), np.array([0.5]))
-    found = read(np, lattice, np.array([1]), middle, middle, middle)
+    middle = Bracket(np.zeros((3, 1), dtype=np.int64), np.full((3, 1), 0.5))
+    found = read_one(np, lattice, np.array([1]), middle)
     assert found[0] == pytest.approx(lattice.unpack()[1].mean())
     assert values_at(lattice, 1, (pair, 2), (pair, 2), (pair, 2)) == pytest.approx(found)
 
@@ -94,9 +114,8 @@ def test_long_axes() -> None:
     pair = np.array([1.0, 2.0])
     values = np.random.default_rng(0).normal(size=(1, 700, 2, 2))
     lattice = Lattice.pack(values, FLOAT)
-    every = bracket(np, nodes, np.arange(1, 701))
-    first = bracket(np, pair, np.ones(700, dtype=np.int64))
-    found = read(np, lattice, np.zeros(700, dtype=np.int64), every, first, first)
+    first, row = np.ones(700, dtype=np.int64), np.zeros(700, dtype=np.int64)
+    found = values_at(lattice, row, (nodes, np.arange(1, 701)), (pair, first), (pair, first))
     assert found == pytest.approx(values[0, :, 0, 0], abs=1e-12)
 
 
@@ -114,8 +133,23 @@ def test_packed_as_floats() -> None:
     values = np.array([0.1, -2.5, 60_000.0]).reshape(1, 3, 1, 1)
     lattice = Lattice.pack(values, np.float16)
     assert lattice.table.dtype == np.float16
-    assert (lattice.scale, lattice.offset) == (1.0, 0.0)
+    assert (float(lattice.scale), float(lattice.offset)) == (1.0, 0.0)
     assert lattice.unpack() == pytest.approx(values, rel=2**-11)
+
+
+def test_quantities_side_by_side() -> None:
+    """Each has its own range, and is read as it is read alone."""
+    pair = np.array([1.0, 4.0])
+    values = np.random.default_rng(0).normal(size=(2, 2, 2, 2, 3, 2)) * [[1, 2], [3, 4], [5, 6]]
+    together = Lattice.pack(values, np.uint8, further=2)
+    assert together.scale.shape == together.offset.shape == (3, 2)
+    place = bracket(np, [pair] * 3, np.array([[1, 2, 3], [4, 3, 1], [2, 2, 2]]))
+    row = np.array([0, 1, 1])
+    found = read(np, together, cell(np, (2, 2, 2), row, place))
+    for at, (i, j) in enumerate(np.ndindex(3, 2)):
+        alone = Lattice.pack(values[..., i, j], np.uint8)
+        assert np.array_equal(together.unpack()[..., i, j], alone.unpack())
+        assert found[at] == pytest.approx(read_one(np, alone, row, place), abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8])
@@ -125,8 +159,8 @@ def test_traced_is_what_numpy_says(dtype: type[np.generic]) -> None:
     lattice = Lattice.pack(values, dtype)
 
     def look_up(xp: Any, row: Any, x: Any, y: Any, z: Any) -> Any:
-        places = (bracket(xp, axis, at) for axis, at in ((n, x), (k, y), (m, z)))
-        return read(xp, lattice, row, *places)
+        place = bracket(xp, (n, k, m), xp.reshape(xp.concat([x, y, z]), (3, -1)))
+        return read_one(xp, lattice, row, place)
 
     names = ("row", "x", "y", "z")
     arguments = {name: ndx.argument(shape=("N",), dtype=ndx.int64) for name in names}

@@ -20,7 +20,6 @@ from perfcast.predictors.export import to_onnx
 from perfcast.predictors.gemm import COLUMNS, GemmTables
 from perfcast.predictors.intervals import balanced
 from perfcast.predictors.latency import site_folds
-from perfcast.predictors.lattice import Lattice
 from perfcast.training.dataset import DataSet
 from perfcast.training.gemm import Fit, newest_positions
 from perfcast.training.gemm_bundle import card_of, deployments_of, gate_rows, tables_of
@@ -268,7 +267,7 @@ def test_tables_hold_ranges_and_limits(tables: GemmTables) -> None:
     tdp = [GPUS[d.gpu].tdp_w for d in DEPLOYMENTS]
     assert column(tables, "power_limit_w")[: len(tdp)] == pytest.approx(np.array(tdp) * 1.02)
     rows = tables.directory.row
-    assert rows.max() == len(tables.facts) - 1 and rows.min() == -1
+    assert rows.max() == len(tables.facts) - 1 and rows.min() == 0
 
 
 def test_transferred_intervals_come_from_left_out_gpus(fit: Fit, tables: GemmTables) -> None:
@@ -283,7 +282,7 @@ def test_transferred_intervals_come_from_left_out_gpus(fit: Fit, tables: GemmTab
     g = len(DEPLOYMENTS) + fit.unmeasured.index(
         next(d for d in fit.unmeasured if (d.gpu, d.dtype) == ("l4", "bfloat16"))
     )
-    below, above = (np.exp(lattice.unpack()[g]) for lattice in (tables.below, tables.above))
+    below, above = np.exp(np.moveaxis(tables.offsets.unpack()[g, ..., 0, :], -1, 0))
     assert np.ptp(below) == np.ptp(above) == 0, "one pair for all shapes"
     assert -below.flat[0] == pytest.approx(np.quantile(error, 0.05), rel=0.05)
     assert above.flat[0] == pytest.approx(np.quantile(error, 0.95), rel=0.05)
@@ -303,10 +302,9 @@ def test_what_could_not_be_tested_claims_a_factor_of_two(fit: Fit) -> None:
     )
     tables = tables_of(untested, OPTIONS)
     transferred = slice(len(DEPLOYMENTS), None)
-    for lattice in (tables.below, tables.above, tables.power_below, tables.power_above):
-        assert np.exp(lattice.unpack()[transferred]) == LOG_2
+    assert np.exp(tables.offsets.unpack()[transferred]) == LOG_2
     unpowered = [g for g, d in enumerate(DEPLOYMENTS) if d not in POWERED]
-    assert np.exp(tables.power_below.unpack()[unpowered]) == LOG_2
+    assert np.exp(tables.offsets.unpack()[unpowered][..., 1, 0]) == LOG_2
 
 
 def test_gate_rows(tables: GemmTables) -> None:
@@ -336,7 +334,8 @@ def test_no_model_passes_the_gate_that_differs_from_its_tables(
 ) -> None:
     table = tables.log_ratio.table.copy()
     table[1] += np.float16(0.01)
-    wrong = dataclasses.replace(tables, log_ratio=Lattice(table, 1.0, 0.0))
+    other = dataclasses.replace(tables.log_ratio, table=table)
+    wrong = dataclasses.replace(tables, log_ratio=other)
     monkeypatch.setattr("perfcast.training.gemm_bundle.to_onnx", lambda _: to_onnx(wrong))
     with pytest.raises(ExportMismatch, match="onnxruntime differs by"):
         card_of(fit, measured, tables, options=OPTIONS, provenance={}, reports={})
