@@ -1,8 +1,8 @@
 """Training the GEMM bundle: measurements in, `models/gemm` out, everything in between on record.
 
 `fit` runs the stages (latency, intervals, transfer, power) and keeps each on disk until the bundle
-is written, so that an interrupted training goes on where it stopped. `build` turns their results
-into tables, the exported model and its card.
+is written, so that an interrupted training goes on where it stopped. `gemm_stages.py` has the stages
+themselves; `gemm_bundle.py` turns their results into tables, the exported model and its card.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Fit:
     left_out_offsets: NDArray[np.float64]
     """Interval offsets [G, N, K, M, 2] for reporting: fitted and calibrated without the row."""
     between_nodes: NDArray[np.float64]
+    """[G, 3]: how much wider intervals get between nodes of n, of k and of m."""
     per_octave: NDArray[np.float64]
+    """[G]: how much wider they get for each octave beyond the measured range."""
     unmeasured: tuple[Deployment, ...]
     unmeasured_log_floor: NDArray[np.float64]
     unmeasured_log_ratio: NDArray[np.float64]

@@ -22,7 +22,7 @@ from perfcast.predictors.stand_in import allowance, allowances, stand_ins
 from perfcast.training.dataset import DataSet
 from perfcast.training.gemm import Fit, Options, newest_positions, transfer_errors
 
-__all__ = ["card_of", "gate_rows", "tables_of"]
+__all__ = ["card_of", "deployments_of", "gate_rows", "tables_of"]
 
 _POWER_HEADROOM = 1.02
 """Sensors were seen up to 2 % above the board's limit."""
@@ -32,7 +32,7 @@ def tables_of(fit: Fit, options: Options) -> GemmTables:
     """The tables of the shipped model."""
     campaign, axes = fit.campaign, fit.campaign.axes
     measured = len(campaign.deployments)
-    deployments = (*campaign.deployments, *fit.unmeasured)
+    deployments = deployments_of(fit)
     newest = {
         (d.gpu, d.framework, d.dtype): d
         for d in (
