@@ -1,8 +1,8 @@
 """Training the GEMM bundle: measurements in, `models/gemm` out, everything in between on record.
 
 `fit` runs the stages (latency, intervals, transfer, power) and keeps each on disk until the bundle
-is written, so that an interrupted training goes on where it stopped. `gemm_stages.py` has the stages
-themselves; `gemm_bundle.py` turns their results into tables, the exported model and its card.
+is written, so that an interrupted training goes on where it stopped. `gemm_stages.py` has the
+stages themselves; `gemm_bundle.py` turns their results into tables, the exported model, its card.
 """
 
 from __future__ import annotations
